@@ -152,9 +152,9 @@ func trustOf(c *config.Config) command.Trust {
 	}
 }
 
-func (c *commands) circumstances() command.Circumstances {
+func (c *commands) circumstances() *command.Circumstances {
 	c.mu.Lock()
-	now := command.Circumstances{Trust: c.trust, Target: c.mac}
+	now := &command.Circumstances{Trust: c.trust, Target: c.mac}
 	portal := c.portal
 	c.mu.Unlock()
 	now.Target.Epoch = c.agent.store.Epoch()
@@ -196,7 +196,7 @@ func (c *commands) take(reply *protocol.CheckinReply, portal exchanger) {
 	c.mu.Unlock()
 	c.runner.Take(reply.Cancel, reply.Commands)
 	if reply.Holds != nil {
-		c.holds.Take(*reply.Holds)
+		c.holds.Take(reply.Holds)
 	}
 }
 
@@ -218,17 +218,17 @@ type refresh struct {
 var errNoPortal = errors.New("there is no portal yet")
 
 // Prepare says that it can be asked for once there is a portal.
-func (r refresh) Prepare(context.Context, command.Job) (command.Readiness, error) {
+func (r refresh) Prepare(context.Context, *command.Job) (*command.Readiness, error) {
 	r.commands.mu.Lock()
 	defer r.commands.mu.Unlock()
 	if r.commands.portal == nil {
-		return command.Readiness{}, errNoPortal
+		return nil, errNoPortal
 	}
-	return command.Readiness{}, nil
+	return &command.Readiness{}, nil
 }
 
 // Act asks for it and waits until it is done.
-func (r refresh) Act(ctx context.Context, job command.Job) error {
+func (r refresh) Act(ctx context.Context, job *command.Job) error {
 	r.commands.mu.Lock()
 	portal := r.commands.portal
 	r.commands.mu.Unlock()
@@ -241,12 +241,12 @@ func (r refresh) Act(ctx context.Context, job command.Job) error {
 }
 
 // Verify sees whether it is done.
-func (r refresh) Verify(_ context.Context, job command.Job) (command.Outcome, error) {
+func (r refresh) Verify(_ context.Context, job *command.Job) (*command.Outcome, error) {
 	last := r.done.newest()
 	if job.BegunAt.IsZero() || last.Before(job.BegunAt) {
-		return command.Outcome{}, nil
+		return &command.Outcome{}, nil
 	}
-	return command.Outcome{
+	return &command.Outcome{
 		State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone,
 		Observed: map[string]string{"at": last.UTC().Format(time.RFC3339)},
 	}, nil

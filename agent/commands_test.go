@@ -79,11 +79,11 @@ type countedExecutor struct {
 	hold chan struct{}
 }
 
-func (countedExecutor) Prepare(context.Context, command.Job) (command.Readiness, error) {
-	return command.Readiness{}, nil
+func (countedExecutor) Prepare(context.Context, *command.Job) (*command.Readiness, error) {
+	return &command.Readiness{}, nil
 }
 
-func (c countedExecutor) Act(ctx context.Context, job command.Job) error {
+func (c countedExecutor) Act(ctx context.Context, job *command.Job) error {
 	c.acts <- job.Command.CommandID
 	if c.hold != nil {
 		select {
@@ -94,8 +94,8 @@ func (c countedExecutor) Act(ctx context.Context, job command.Job) error {
 	return nil
 }
 
-func (countedExecutor) Verify(context.Context, command.Job) (command.Outcome, error) {
-	return command.Outcome{State: protocol.CommandSucceeded, Code: protocol.CodeVerifiedAbsent}, nil
+func (countedExecutor) Verify(context.Context, *command.Job) (*command.Outcome, error) {
+	return &command.Outcome{State: protocol.CommandSucceeded, Code: protocol.CodeVerifiedAbsent}, nil
 }
 
 // A command that comes in an answer is carried out beside the loop, and its result

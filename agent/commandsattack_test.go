@@ -19,11 +19,11 @@ type waitingExecutor struct {
 	mayGoOn *bool
 }
 
-func (w waitingExecutor) Prepare(context.Context, command.Job) (command.Readiness, error) {
+func (w waitingExecutor) Prepare(context.Context, *command.Job) (*command.Readiness, error) {
 	if *w.mayGoOn {
-		return command.Readiness{}, nil
+		return &command.Readiness{}, nil
 	}
-	return command.Readiness{State: protocol.CommandDeferred, Code: protocol.CodeWaitsForStop}, nil
+	return &command.Readiness{State: protocol.CommandDeferred, Code: protocol.CodeWaitsForStop}, nil
 }
 
 // A restart of the daemon loses no command that waits: what carries commands out begins

@@ -30,7 +30,7 @@ func (a *agent) Commands(id string) (localapi.CommandList, error) {
 	return list, nil
 }
 
-func commandView(r command.Record) localapi.Command {
+func commandView(r *command.Record) localapi.Command {
 	words := r.Code.Text()
 	shown := localapi.Command{
 		CommandID: r.ID, Type: r.Command.Type, Target: r.Command.Target, IssuedAt: utc(r.Command.IssuedAt), ExpiresAt: utc(r.Command.ExpiresAt),
@@ -64,7 +64,7 @@ func (a *agent) commandStatus() *localapi.CommandStatus {
 	}
 	shown := &localapi.CommandStatus{Open: len(found.Open), Unreported: found.Unreported, TimeProven: now.Clock.Proven}
 	for i := range found.Open[:min(len(found.Open), maxBriefs)] {
-		shown.Oldest = append(shown.Oldest, briefOf(&found.Open[i]))
+		shown.Oldest = append(shown.Oldest, briefOf(found.Open[i]))
 	}
 	if last := found.LastFailed; last != nil && now.Clock.Wall.Sub(last.Since) < failedShownFor {
 		brief := briefOf(last)

@@ -18,8 +18,8 @@ import (
 // failingExecutor looks, and sees that it is not done.
 type failingExecutor struct{ countedExecutor }
 
-func (failingExecutor) Verify(context.Context, command.Job) (command.Outcome, error) {
-	return command.Outcome{State: protocol.CommandFailed, Code: protocol.CodeNotDone}, nil
+func (failingExecutor) Verify(context.Context, *command.Job) (*command.Outcome, error) {
+	return &command.Outcome{State: protocol.CommandFailed, Code: protocol.CodeNotDone}, nil
 }
 
 // The status has in a line what is open and what failed last, also over a restart; a

@@ -149,16 +149,18 @@ func executorsOf(
 	mac *platform.Machine, streams *watch.VMEvents, lanes *lane.Lanes, enforcer *enforce.Enforcer,
 	known *actedOn, timing protocol.Timing, log zerolog.Logger,
 ) map[string]command.Executor {
-	client := func(user platform.User, session bool) *prlctl.Client { return clientAs(mac, streams, user, session) }
+	client := func(account *command.Account) *prlctl.Client {
+		return clientAs(mac, streams, account.User, account.Session)
+	}
 	preferences, notify := preferencesAs(mac), notifierOf(mac)
 	on := &command.Mac{
 		Directory: mac, Files: mac, Lanes: lanes, LastBundle: known.lastBundle, Now: known.now, Log: log,
 		Pause: func(ctx context.Context, wait time.Duration) {
 			pauseFor(ctx, time.Duration(float64(wait)*timing.CommandLook.Seconds()))
 		},
-		Tool: func(user platform.User, session bool) command.VMTool { return client(user, session) },
-		Tell: func(ctx context.Context, user platform.User, text string) {
-			if err := notify(ctx, user, text); err != nil {
+		Tool: func(account *command.Account) command.VMTool { return client(account) },
+		Tell: func(ctx context.Context, user *platform.User, text string) {
+			if err := notify(ctx, *user, text); err != nil {
 				log.Warn().Err(err).Uint32("uid", user.UID).Msg("tell a user of a command")
 			}
 		},
@@ -166,9 +168,9 @@ func executorsOf(
 	return map[string]command.Executor{
 		"vm.delete": command.NewDeletion(command.DeleteOptions{
 			Mac: on, IsHeld: known.isHeld, Lift: liftRemovals(enforcer, known.now),
-			RemovalAsksPassword: func(ctx context.Context, account command.Account) (asks bool, err error) {
+			RemovalAsksPassword: func(ctx context.Context, account *command.Account) (asks bool, err error) {
 				err = lanes.Run(ctx, account.User.UID, probeLimit, func() error {
-					info, err := client(account.User, account.Session).ServerInfo(ctx)
+					info, err := client(account).ServerInfo(ctx)
 					asks = slices.Contains(info.RequirePassword, removeVM)
 					return err
 				})
@@ -178,9 +180,11 @@ func executorsOf(
 		"vm.restart":    &command.Restart{Mac: on, RanAt: known.lastRun, IsHeld: known.isHeld},
 		"vm.redownload": command.Redownload{},
 		"license.deactivate": &command.Deactivation{
-			Mac:          on,
-			Tool:         func(user platform.User, session bool) command.LicenseTool { return client(user, session) },
-			Preferences:  func(user platform.User, session bool) command.PreferenceTool { return preferences(user, session) },
+			Mac:  on,
+			Tool: func(account *command.Account) command.LicenseTool { return client(account) },
+			Preferences: func(account *command.Account) command.PreferenceTool {
+				return preferences(account.User, account.Session)
+			},
 			TooOldForSSO: known.isTooOldForSSO,
 			HasProfile: func() (bool, error) {
 				profiles, err := prlctl.ReadLicensingProfiles(mac.Path(prlctl.ManagedPreferences))

@@ -22,8 +22,10 @@ func heldOn(mac *platform.Machine, streams *watch.VMEvents, timing protocol.Timi
 	notify := notifierOf(mac)
 	return command.HoldOptions{
 		Directory: mac, UIDOnDisk: mac.UIDOnDisk, Poll: timing.Poll,
-		Tool: func(user platform.User, session bool) command.HoldTool { return clientAs(mac, streams, user, session) },
-		Tell: func(ctx context.Context, user platform.User, text string) { _ = notify(ctx, user, text) },
+		Tool: func(account *command.Account) command.HoldTool {
+			return clientAs(mac, streams, account.User, account.Session)
+		},
+		Tell: func(ctx context.Context, user *platform.User, text string) { _ = notify(ctx, *user, text) },
 	}
 }
 
@@ -33,13 +35,13 @@ func (c *commands) openHolds() (*command.Holds, error) {
 	options.Store, options.Commit, options.Folder = c.agent.store, c.agent.eventLog.commit, filepath.Dir(c.agent.parts.identity)
 	options.Circumstances, options.News, options.Log = c.circumstances, c.hint, c.agent.parts.log
 	if tell := options.Tell; tell != nil {
-		options.Tell = func(ctx context.Context, user platform.User, text string) {
+		options.Tell = func(ctx context.Context, user *platform.User, text string) {
 			if c.mayNotify() {
 				tell(ctx, user, text)
 			}
 		}
 	}
-	return command.NewHolds(options)
+	return command.NewHolds(&options)
 }
 
 // trusts takes over what a configuration says of commands. It is known before the first

@@ -94,7 +94,7 @@ func TestH27_H29_H69_HoldsThroughTheLoop(t *testing.T) {
 		d := newDaemon(t, commandSettings(t, "vm.lock", "vm.unlock"))
 		d.parts.held = command.HoldOptions{
 			Directory: mac, UIDOnDisk: func(user platform.User) uint32 { return user.UID },
-			Tool: func(platform.User, bool) command.HoldTool { return mac },
+			Tool: func(*command.Account) command.HoldTool { return mac },
 		}
 		d = d.again(t)
 		stop := d.runAll(t)

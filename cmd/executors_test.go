@@ -61,8 +61,8 @@ func (m *simulatedMac) sim(args ...string) {
 func (m *simulatedMac) mac() *command.Mac {
 	return &command.Mac{
 		Directory: m.machine, Files: m.machine, Lanes: lane.New(), Now: time.Now, Log: zerolog.Nop(),
-		Tool: func(user platform.User, session bool) command.VMTool {
-			return prlctl.New(m.machine.As(user, session))
+		Tool: func(account *command.Account) command.VMTool {
+			return prlctl.New(m.machine.As(account.User, account.Session))
 		},
 		Pause: func(context.Context, time.Duration) {},
 	}
@@ -121,7 +121,7 @@ func TestCMD_01_H25_TheSimulatedMacDeletes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			job := command.Job{Attempt: 1, Command: protocol.Command{CommandID: "0193a000-0000-7000-8000-000000000001", Type: "vm.delete", Target: target, Params: params}}
+			job := &command.Job{Attempt: 1, Command: protocol.Command{CommandID: "0193a000-0000-7000-8000-000000000001", Type: "vm.delete", Target: target, Params: params}}
 			executor := command.NewDeletion(command.DeleteOptions{Mac: m.mac()})
 			ready, err := executor.Prepare(t.Context(), job)
 			if err != nil || ready.State != "" {

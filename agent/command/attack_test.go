@@ -18,12 +18,12 @@ import (
 // troubledJournal is a journal on a disk that has its days.
 type troubledJournal struct {
 	recordKeeper
-	refuses func(records []Record) error
+	refuses func(records []*Record) error
 	lost    string // a command whose record cannot be read
 	kept    int    // records
 }
 
-func (j *troubledJournal) keep(events []protocol.Event, records ...Record) error {
+func (j *troubledJournal) keep(events []protocol.Event, records ...*Record) error {
 	if j.refuses != nil {
 		if err := j.refuses(records); err != nil {
 			return err
@@ -33,9 +33,9 @@ func (j *troubledJournal) keep(events []protocol.Event, records ...Record) error
 	return j.recordKeeper.keep(events, records...)
 }
 
-func (j *troubledJournal) ended(id string) (Record, bool, error) {
+func (j *troubledJournal) ended(id string) (*Record, error) {
 	if id == j.lost {
-		return Record{}, false, errors.New("its checksum is wrong")
+		return nil, errors.New("its checksum is wrong")
 	}
 	return j.recordKeeper.ended(id)
 }
@@ -106,7 +106,7 @@ func TestH23_AFullDiskAtTheResultRepeatsNothing(t *testing.T) {
 		}
 		b.runner.engine.executors["diagnostics"] = diagnostics
 		refusals := 0
-		b.trouble().refuses = func(records []Record) error {
+		b.trouble().refuses = func(records []*Record) error {
 			if records[0].hasEnded() && refusals < 3 {
 				refusals++
 				return errors.New("no space left on device")
@@ -139,14 +139,14 @@ func (p panics) at(step string) {
 	}
 }
 
-func (p panics) Prepare(context.Context, Job) (Readiness, error) {
+func (p panics) Prepare(context.Context, *Job) (*Readiness, error) {
 	p.at("prepare")
-	return Readiness{}, nil
+	return &Readiness{}, nil
 }
-func (p panics) Act(context.Context, Job) error { p.at("act"); return nil }
-func (p panics) Verify(context.Context, Job) (Outcome, error) {
+func (p panics) Act(context.Context, *Job) error { p.at("act"); return nil }
+func (p panics) Verify(context.Context, *Job) (*Outcome, error) {
 	p.at("verify")
-	return Outcome{State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone}, nil
+	return &Outcome{State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone}, nil
 }
 
 // One command at which an executor panics ends neither the daemon nor other commands.
@@ -242,11 +242,11 @@ func TestH24_AnOrderOfTheFutureIsNotValidForYears(t *testing.T) {
 	command.IssuedAt, command.ExpiresAt = testNow.AddDate(20, 0, 0), testNow.AddDate(20, 0, 1)
 	now := goodCircumstances()
 	order := signed(t, command, testKey(1))
-	if _, got := check(openSigned, order, now, time.Time{}); got != rejected(protocol.CodeCommandInvalid) {
+	if _, got := check(openSigned, &order, &now, time.Time{}); got != rejected(protocol.CodeCommandInvalid) {
 		t.Errorf("%+v", got)
 	}
 	now.Clock.Proven = false // a Mac that thinks it is 1970 waits until it knows better
-	if _, got := check(openSigned, order, now, time.Time{}); got.State != "" {
+	if _, got := check(openSigned, &order, &now, time.Time{}); got.State != "" {
 		t.Errorf("%+v", got)
 	}
 }
@@ -325,7 +325,7 @@ func TestH24_AClockThatIsSetBackPutsNothingOff(t *testing.T) {
 func TestH24_RetriesAreByTheLikelyTime(t *testing.T) {
 	t.Parallel()
 	clock := Clock{Wall: testNow.AddDate(-10, 0, 0), Likely: testNow}
-	next := afterPrepare(&Record{}, &Readiness{State: protocol.CommandDeferred, RetryAt: testNow.Add(time.Minute)}, nil, clock)
+	next := afterPrepare(&Record{}, &Readiness{State: protocol.CommandDeferred, RetryAt: testNow.Add(time.Minute)}, nil, &clock)
 	if want := clock.Wall.Add(time.Minute); !next.retryAt.Equal(want) {
 		t.Errorf("%s, want %s", next.retryAt, want)
 	}
@@ -338,10 +338,12 @@ func TestH24_H26_AnAttemptByAWrongClockIsNotWaitedForForEver(t *testing.T) {
 	for _, kind := range []string{"vm.delete", "vm.restart"} {
 		command := goodCommand()
 		command.Type = kind
-		r := received(protocol.Envelope{}, command, "", goodCircumstances()).begun(nil, testNow.AddDate(3, 0, 0))
+		now := goodCircumstances()
+		r := received(&protocol.Envelope{}, &command, "", &now)
+		r.begin(nil, testNow.AddDate(3, 0, 0))
 		late := command.ExpiresAt.Add(time.Hour)
 		clock := Clock{Wall: late, Trusted: late, Likely: late, Proven: true}
-		if next := afterVerify(&r, &Outcome{}, errors.New("the owner cannot be listed"), clock); next.action != doEnd {
+		if next := afterVerify(r, &Outcome{}, errors.New("the owner cannot be listed"), &clock); next.action != doEnd {
 			t.Errorf("%s: %+v", kind, next)
 		}
 	}
@@ -361,7 +363,7 @@ func TestH03_ACancellationWaitsForNoLane(t *testing.T) {
 		b.runner.Take([]string{"one"}, nil)
 		b.want(map[string]string{"busy": "running ", "one": "cancelled command_cancelled"})
 		records, err := b.runner.journal.load()
-		if at := slices.IndexFunc(records, func(r Record) bool { return r.ID == "one" }); err != nil || !records[at].hasEnded() {
+		if at := slices.IndexFunc(records, func(r *Record) bool { return r.ID == "one" }); err != nil || !records[at].hasEnded() {
 			t.Errorf("%+v, %v", records, err)
 		}
 		close(b.holds["busy"])
@@ -413,21 +415,21 @@ func TestBudget_AnEndDoesNotRewriteWhatWaits(t *testing.T) {
 // seconds.
 type slowLooks struct{ mac *Mac }
 
-func (x slowLooks) look(ctx context.Context, job Job) (Readiness, error) {
+func (x slowLooks) look(ctx context.Context, job *Job) (*Readiness, error) {
 	for range 6 {
 		if err := x.mac.Lanes.Run(ctx, job.Command.Target.UID, hangsAfter, func() error { time.Sleep(2 * time.Second); return nil }); err != nil {
-			return Readiness{}, err
+			return nil, err
 		}
 	}
-	return Readiness{}, nil
+	return &Readiness{}, nil
 }
 
-func (x slowLooks) Prepare(ctx context.Context, job Job) (Readiness, error) {
+func (x slowLooks) Prepare(ctx context.Context, job *Job) (*Readiness, error) {
 	return inTurn(ctx, x.mac, job, x.look)
 }
-func (slowLooks) Act(context.Context, Job) error { return nil }
-func (slowLooks) Verify(context.Context, Job) (Outcome, error) {
-	return Outcome{State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone}, nil
+func (slowLooks) Act(context.Context, *Job) error { return nil }
+func (slowLooks) Verify(context.Context, *Job) (*Outcome, error) {
+	return &Outcome{State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone}, nil
 }
 
 // A hundred commands on the machines of one account, whose tools are slow, do not keep

@@ -29,51 +29,49 @@ func rejected(code protocol.Code) refusal { return refusal{protocol.CommandRejec
 //
 // pruned is the time up to which commands that had expired by then are forgotten:
 // whatever the time is said to be, no such command starts again.
-func check(open opener, envelope protocol.Envelope, now Circumstances, pruned time.Time) (protocol.Command, refusal) {
-	command, err := open(envelope, now.Trust)
+// The command is nil where nothing is believed of the order.
+func check(open opener, envelope *protocol.Envelope, now *Circumstances, pruned time.Time) (*protocol.Command, refusal) {
+	command, err := open(envelope, &now.Trust)
 	switch {
 	case errors.Is(err, protocol.ErrCommandInvalid):
 		return command, rejected(protocol.CodeCommandInvalid)
 	case err != nil:
 		return command, rejected(protocol.CodeCommandSignature)
 	}
-	return command, firstRefusal(
-		func() refusal { return wrongMac(&command.Target, &now.Target) },
-		func() refusal { return tooLate(&command, now.Clock, pruned) },
-		func() refusal { return lastsTooLong(&command, now.Clock) },
-		func() refusal { return notAllowed(command.Type, &now.Trust) },
-	)
-}
-
-func firstRefusal(checks ...func() refusal) refusal {
-	for _, one := range checks {
-		if refused := one(); refused.State != "" {
-			return refused
+	for _, refused := range [...]refusal{
+		wrongMac(&command.Target, &now.Target),
+		tooLate(command, &now.Clock, pruned),
+		lastsTooLong(command, &now.Clock),
+		notAllowed(command.Type, &now.Trust),
+	} {
+		if refused.State != "" {
+			return command, refused
 		}
 	}
-	return refusal{}
+	return command, refusal{}
 }
 
-// opener gives the command of an envelope if enough keys have signed it.
-type opener func(protocol.Envelope, Trust) (protocol.Command, error)
+// opener gives the command of an envelope if enough keys have signed it; with an error
+// also where too few have, but one, and nil where none has.
+type opener func(*protocol.Envelope, *Trust) (*protocol.Command, error)
 
 // openSigned gives the command if as many distinct keys have signed it as its type
 // needs. The type is read only after one has.
-func openSigned(envelope protocol.Envelope, trust Trust) (protocol.Command, error) {
+func openSigned(envelope *protocol.Envelope, trust *Trust) (*protocol.Command, error) {
 	payload, err := envelope.Verify(protocol.PayloadCommand, trust.Keys, 1)
 	if err != nil {
-		return protocol.Command{}, err
+		return nil, err
 	}
 	command, err := protocol.ParseCommand(payload)
 	if err != nil {
-		return protocol.Command{}, err
+		return nil, err
 	}
 	needed, set := trust.Thresholds[command.Type]
 	if !set {
 		needed = 1
 	}
 	_, err = envelope.Verify(protocol.PayloadCommand, trust.Keys, needed)
-	return command, err
+	return &command, err
 }
 
 // wrongMac is why the command is not for this Mac, this account or this epoch
@@ -101,7 +99,7 @@ func isOthers(vm protocol.VMKey, owners func(string) []uint32) bool {
 	return len(known) > 0 && !slices.Contains(known, vm.UID)
 }
 
-func tooLate(command *protocol.Command, clock Clock, pruned time.Time) refusal {
+func tooLate(command *protocol.Command, clock *Clock, pruned time.Time) refusal {
 	if !clock.Trusted.Before(command.ExpiresAt) || !command.ExpiresAt.After(pruned) {
 		return refusal{protocol.CommandExpired, protocol.CodeCommandExpired}
 	}
@@ -114,7 +112,7 @@ const clockSlack = 24 * time.Hour
 // lastsTooLong refuses what could start later than in 90 days (H24), as an order could that
 // was signed by a clock which is years ahead. Where the time is not known, it waits for
 // that.
-func lastsTooLong(command *protocol.Command, clock Clock) refusal {
+func lastsTooLong(command *protocol.Command, clock *Clock) refusal {
 	if clock.Proven && command.ExpiresAt.After(clock.Likely.Add(protocol.MaxCommandLifetime+clockSlack)) {
 		return rejected(protocol.CodeCommandInvalid)
 	}
@@ -135,20 +133,21 @@ func notAllowed(kind string, trust *Trust) refusal {
 }
 
 // claimed is what an envelope says of itself, for the record of a command that is
-// not believed.
-func claimed(envelope protocol.Envelope) (command protocol.Command, digest string, ok bool) {
+// not believed; an empty command if that is not ok.
+func claimed(envelope *protocol.Envelope) (command *protocol.Command, digest string, ok bool) {
+	command = &protocol.Command{}
 	payload, err := envelope.Unverified()
 	var name struct {
 		CommandID string `json:"command_id"`
 	}
 	if err != nil || protocol.Decode(payload, protocol.MaxHoldsCommand, &name) != nil || !protocol.ValidName(name.CommandID) {
-		return protocol.Command{}, "", false
+		return command, "", false
 	}
-	if protocol.Decode(payload, protocol.MaxHoldsCommand, &command) != nil {
-		command = protocol.Command{}
+	if protocol.Decode(payload, protocol.MaxHoldsCommand, command) != nil {
+		*command = protocol.Command{}
 	}
 	if len(payload) > protocol.MaxPayload(command.Type) {
-		return protocol.Command{}, "", false
+		return &protocol.Command{}, "", false
 	}
 	command.CommandID, command.Type = name.CommandID, protocol.CutText(command.Type, protocol.MaxName)
 	sum := sha256.Sum256(payload)

@@ -116,7 +116,7 @@ func TestH20_H23_H24_CMD09_PROTOCOL13_PROTOCOL14_PROTOCOL17_PROTOCOL23_EnvelopeI
 			if c.keys == nil {
 				c.keys = []ed25519.PrivateKey{testKey(1)}
 			}
-			if _, got := check(openSigned, signed(t, command, c.keys...), now, time.Time{}); got != c.want {
+			if _, got := check(openSigned, new(signed(t, command, c.keys...)), &now, time.Time{}); got != c.want {
 				t.Errorf("%+v, want %+v", got, c.want)
 			}
 		})
@@ -142,12 +142,12 @@ func TestH20_PROTOCOL01_FlippedBytesAreRefused(t *testing.T) {
 		flipped[at] ^= 1
 		other := protocol.Sign(protocol.PayloadCommand, flipped, testKey(1))
 		other.Signatures = good.Signatures
-		if _, got := check(openSigned, other, goodCircumstances(), time.Time{}); got.Code != protocol.CodeCommandSignature {
+		if _, got := check(openSigned, &other, new(goodCircumstances()), time.Time{}); got.Code != protocol.CodeCommandSignature {
 			t.Fatalf("byte %d: %+v", at, got)
 		}
 	}
 	head := protocol.Sign(protocol.PayloadHead, payload, testKey(1))
-	if _, got := check(openSigned, head, goodCircumstances(), time.Time{}); got.Code != protocol.CodeCommandSignature {
+	if _, got := check(openSigned, &head, new(goodCircumstances()), time.Time{}); got.Code != protocol.CodeCommandSignature {
 		t.Errorf("a head is taken for a command: %+v", got)
 	}
 }
@@ -158,10 +158,10 @@ func TestH24_ForgottenCommandsStayExpired(t *testing.T) {
 	t.Parallel()
 	command := goodCommand()
 	order := signed(t, command, testKey(1))
-	if _, got := check(openSigned, order, goodCircumstances(), command.ExpiresAt); got.State != protocol.CommandExpired {
+	if _, got := check(openSigned, &order, new(goodCircumstances()), command.ExpiresAt); got.State != protocol.CommandExpired {
 		t.Errorf("%+v", got)
 	}
-	if _, got := check(openSigned, order, goodCircumstances(), command.ExpiresAt.Add(-time.Second)); got.State != "" {
+	if _, got := check(openSigned, &order, new(goodCircumstances()), command.ExpiresAt.Add(-time.Second)); got.State != "" {
 		t.Errorf("%+v", got)
 	}
 }
@@ -172,7 +172,7 @@ func TestH24_ProofOfTime(t *testing.T) {
 	t.Parallel()
 	command := goodCommand()
 	order := signed(t, command, testKey(1))
-	r := received(order, command, "", goodCircumstances())
+	r := received(&order, &command, "", new(goodCircumstances()))
 	for name, c := range map[string]struct {
 		kind   string
 		clock  func(*Clock)
@@ -186,7 +186,7 @@ func TestH24_ProofOfTime(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			now, asked := goodCircumstances().Clock, r
+			now, asked := goodCircumstances().Clock, *r
 			c.clock(&now)
 			asked.Command.Type = c.kind
 			got := decide(&asked, &situation{clock: now, epoch: "epoch-1", executes: true})
@@ -209,7 +209,7 @@ func TestClaimedReadsOnlyAnID(t *testing.T) {
 		`{"command_id":"a","reason":"` + strings.Repeat("x", protocol.MaxHoldsCommand) + `"}`: "",
 		`nothing`: "",
 	} {
-		command, _, ok := claimed(protocol.Sign(protocol.PayloadCommand, []byte(payload)))
+		command, _, ok := claimed(new(protocol.Sign(protocol.PayloadCommand, []byte(payload))))
 		if ok != (want != "") || command.CommandID != want {
 			t.Errorf("%.60s: %q %t, want %q", payload, command.CommandID, ok, want)
 		}

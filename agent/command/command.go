@@ -31,13 +31,15 @@ import (
 // Executor does the commands of one type.
 type Executor interface {
 	// Prepare only reads. It says whether the command can start, and gives what must
-	// be on record before it does. An error says that it cannot be told now.
-	Prepare(ctx context.Context, job Job) (Readiness, error)
+	// be on record before it does. An error says that it cannot be told now; without
+	// one there is an answer.
+	Prepare(ctx context.Context, job *Job) (*Readiness, error)
 	// Act does it, within ctx's limit. Its error is a hint only.
-	Act(ctx context.Context, job Job) error
+	Act(ctx context.Context, job *Job) error
 	// Verify only reads: whether it is done. It is asked after Act, whatever that
-	// said, and after a crash. An error says that it cannot be told now.
-	Verify(ctx context.Context, job Job) (Outcome, error)
+	// said, and after a crash. An error says that it cannot be told now; without one
+	// there is an answer.
+	Verify(ctx context.Context, job *Job) (*Outcome, error)
 }
 
 // remembering is an executor that remembers what it saw of commands, for its Verify.
@@ -47,7 +49,7 @@ type remembering interface {
 	Forget(commandID string)
 }
 
-// Job is a command as its executor gets it.
+// Job is a command as its executor gets it, which changes nothing in it.
 type Job struct {
 	Command protocol.Command
 	Attempt int // that was begun last: 1 or 2; 0 in the first Prepare
@@ -72,7 +74,7 @@ type Readiness struct {
 	Observed map[string]string
 }
 
-// Outcome is what Verify says.
+// Outcome is what Verify says, and how a command ends.
 type Outcome struct {
 	// State is protocol.CommandSucceeded or CommandFailed; empty if it is not done,
 	// and may be attempted again.
@@ -96,7 +98,7 @@ type Clock struct {
 }
 
 // onWall is what this Mac's own clock says at a time; zero stays zero.
-func (c Clock) onWall(likely time.Time) time.Time {
+func (c *Clock) onWall(likely time.Time) time.Time {
 	if likely.IsZero() {
 		return likely
 	}

@@ -17,7 +17,7 @@ type slowUser struct {
 	overtime chan string // commands whose time was over before their turn
 }
 
-func (u slowUser) run(ctx context.Context, job Job, turns int) error {
+func (u slowUser) run(ctx context.Context, job *Job, turns int) error {
 	for range turns {
 		select {
 		case u.turn <- struct{}{}:
@@ -31,12 +31,12 @@ func (u slowUser) run(ctx context.Context, job Job, turns int) error {
 	return nil
 }
 
-func (u slowUser) Prepare(ctx context.Context, job Job) (Readiness, error) {
-	return Readiness{}, u.run(ctx, job, 5)
+func (u slowUser) Prepare(ctx context.Context, job *Job) (*Readiness, error) {
+	return &Readiness{}, u.run(ctx, job, 5)
 }
-func (u slowUser) Act(ctx context.Context, job Job) error { return u.run(ctx, job, 3) }
-func (u slowUser) Verify(ctx context.Context, job Job) (Outcome, error) {
-	return Outcome{State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone}, u.run(ctx, job, 4)
+func (u slowUser) Act(ctx context.Context, job *Job) error { return u.run(ctx, job, 3) }
+func (u slowUser) Verify(ctx context.Context, job *Job) (*Outcome, error) {
+	return &Outcome{State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone}, u.run(ctx, job, 4)
 }
 
 // A long queue on a slow Mac goes on: no command's time is over because of the others'.

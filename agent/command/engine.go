@@ -19,15 +19,15 @@ const lookLimit = 3 * time.Minute
 
 // recordKeeper is the journal, as the engine uses it.
 type recordKeeper interface {
-	load() ([]Record, error)
-	keep(events []protocol.Event, records ...Record) error // in one commit
-	ended(id string) (found Record, known bool, err error)
+	load() ([]*Record, error)
+	keep(events []protocol.Event, records ...*Record) error // in one commit
+	ended(id string) (found *Record, err error)             // nil if there is none
 }
 
 // intentLog is the intent file, as the engine uses it.
 type intentLog interface {
 	written(id string, issuedAt time.Time) (int, error)
-	append(intent) error
+	append(*intent) error
 	started(since time.Time, except string) []time.Time
 	prunedTo() time.Time
 }
@@ -39,7 +39,7 @@ type engine struct {
 	journal       recordKeeper
 	intents       intentLog
 	executors     map[string]Executor
-	circumstances func() Circumstances
+	circumstances func() *Circumstances
 	verify        opener
 	sign          func(payload []byte) (protocol.Envelope, bool) // with the device's key
 	log           zerolog.Logger
@@ -67,7 +67,7 @@ func (e *engine) recall() error {
 	e.records, e.unkept, e.repeats = make(map[string]*Record), make(map[string]bool), make(map[string]protocol.Result)
 	e.failed, e.failedKnown = nil, false
 	for _, r := range left {
-		e.records[r.ID], e.arrivals = &r, max(e.arrivals, r.Arrival)
+		e.records[r.ID], e.arrivals = r, max(e.arrivals, r.Arrival)
 		if r.hasEnded() {
 			e.news++
 		}
@@ -80,7 +80,7 @@ func (e *engine) situation(r *Record) *situation {
 	now := e.circumstances()
 	s := &situation{clock: now.Clock, epoch: now.Target.Epoch, executes: e.executors[r.Command.Type] != nil, nameless: !now.Target.isKnown()}
 	if r.Envelope != nil {
-		_, s.refused = check(e.verify, *r.Envelope, now, e.intents.prunedTo())
+		_, s.refused = check(e.verify, r.Envelope, now, e.intents.prunedTo())
 	}
 	written, err := e.intents.written(r.ID, r.Command.IssuedAt)
 	if s.written = written; err != nil {
@@ -98,46 +98,48 @@ func (e *engine) situation(r *Record) *situation {
 func (e *engine) advance(ctx context.Context, id string) {
 	for goOn := true; goOn && ctx.Err() == nil; {
 		r, next := e.decide(id)
-		switch next.action {
+		switch next {
 		case doVerify:
-			goOn = e.observe(ctx, &r)
+			goOn = e.observe(ctx, r)
 		case doPrepare:
-			goOn = e.attempt(ctx, &r)
+			goOn = e.attempt(ctx, r)
 		default:
 			goOn = false
 		}
 	}
 }
 
-// decide decides about a command, and does at once what needs no executor.
-func (e *engine) decide(id string) (Record, decision) {
+// decide decides about a command, and does at once what needs no executor. It gives a
+// copy of the record, for who does what is left without the lock.
+func (e *engine) decide(id string) (*Record, action) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	r := e.records[id]
 	if r == nil {
-		return Record{}, decision{}
+		return nil, doNothing
 	}
 	next := decide(r, e.situation(r))
 	e.apply(r, r, next)
-	return *r, next
+	now := *r
+	return &now, next.action
 }
 
 // apply takes over a changed record, and waits or ends as decided. It reports
 // whether to go on with the command. With mu.
-func (e *engine) apply(r, changed *Record, next decision) (goOn bool) {
+func (e *engine) apply(r, changed *Record, next *decision) (goOn bool) {
 	wall := e.circumstances().Clock.Wall
 	switch next.action {
 	case doWait:
-		waiting := changed.waiting(next.Code, next.Message, next.retryAt, wall)
-		changed = &waiting
-		if first := r.State == protocol.CommandAcknowledged; first {
+		state, code, message := r.State, r.Code, r.Message
+		changed.wait(next.Code, next.Message, next.retryAt, wall)
+		if first := state == protocol.CommandAcknowledged; first {
 			e.news++ // the portal learns that it waits, once
 		}
-		if waiting.State != r.State || waiting.Code != r.Code || waiting.Message != r.Message {
+		if changed.State != state || changed.Code != code || changed.Message != message {
 			e.unkept[r.ID] = true
 		}
 	case doEnd:
-		e.end(r, changed, next.ending, wall)
+		e.end(r, changed, &next.Outcome, wall)
 		return false
 	}
 	*r = *changed
@@ -145,22 +147,23 @@ func (e *engine) apply(r, changed *Record, next decision) (goOn bool) {
 }
 
 // end keeps the result of a command, with its receipt. With mu.
-func (e *engine) end(r, changed *Record, how ending, wall time.Time) {
+func (e *engine) end(r, changed *Record, how *Outcome, wall time.Time) {
 	ended := e.withResult(changed, how, wall)
-	if err := e.keep(&ended, e.event("command_ended", &ended, "state", how.State)); err != nil {
+	if err := e.keep(ended, e.event("command_ended", ended, "state", how.State)); err != nil {
 		e.log.Error().Err(err).Str("command", r.ID).Msg("the result of a command is not kept; it is looked at again")
-		*r = r.waiting(protocol.CodeOf(err), "", wall.Add(firstPause), wall)
+		r.wait(protocol.CodeOf(err), "", wall.Add(firstPause), wall)
 		return
 	}
-	*r = ended
+	*r = *ended
 	e.noteEnded(r)
 }
 
-// withResult is a record with its result, and the receipt of that. With mu.
-func (e *engine) withResult(r *Record, how ending, wall time.Time) Record {
-	ended := r.ended(how, wall)
+// withResult is a copy of a record with its result, and the receipt of that. With mu.
+func (e *engine) withResult(r *Record, how *Outcome, wall time.Time) *Record {
+	ended := *r
+	ended.end(how, wall)
 	ended.Result.Receipt = e.receipt(&ended)
-	return ended
+	return &ended
 }
 
 // noteEnded follows once the result of a command is kept. With mu.
@@ -175,10 +178,10 @@ func (e *engine) noteEnded(r *Record) {
 
 // keep keeps a record, and with it what was not kept of others. With mu.
 func (e *engine) keep(r *Record, events ...protocol.Event) error {
-	together := []Record{*r}
+	together := []*Record{r}
 	for id := range e.unkept {
 		if other := e.records[id]; other != nil && id != r.ID {
-			together = append(together, *other)
+			together = append(together, other)
 		}
 	}
 	if err := e.journal.keep(events, together...); err != nil {
@@ -192,7 +195,7 @@ func (e *engine) keep(r *Record, events ...protocol.Event) error {
 func (e *engine) observe(ctx context.Context, r *Record) (goOn bool) {
 	limited, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
-	var seen Outcome
+	var seen *Outcome
 	err := e.guarded(r, func() (err error) {
 		seen, err = e.executors[r.Command.Type].Verify(limited, r.job())
 		return err
@@ -207,7 +210,7 @@ func (e *engine) observe(ctx context.Context, r *Record) (goOn bool) {
 		return false
 	}
 	changed := *current
-	next := afterVerify(&changed, &seen, err, e.circumstances().Clock)
+	next := afterVerify(&changed, seen, err, &e.circumstances().Clock)
 	return e.apply(current, &changed, next)
 }
 
@@ -215,7 +218,7 @@ func (e *engine) observe(ctx context.Context, r *Record) (goOn bool) {
 func (e *engine) attempt(ctx context.Context, r *Record) (goOn bool) {
 	executor := e.executors[r.Command.Type]
 	limited, cancel := context.WithTimeout(ctx, lookLimit)
-	var ready Readiness
+	var ready *Readiness
 	err := e.guarded(r, func() (err error) {
 		ready, err = executor.Prepare(limited, r.job())
 		return err
@@ -224,8 +227,8 @@ func (e *engine) attempt(ctx context.Context, r *Record) (goOn bool) {
 	if ctx.Err() != nil {
 		return false
 	}
-	job, begun, goOn := e.begin(r.ID, &ready, err)
-	if !begun {
+	job, goOn := e.begin(r.ID, ready, err)
+	if job == nil {
 		return goOn
 	}
 	limited, cancel = context.WithTimeout(ctx, timeout(&r.Command))
@@ -248,45 +251,45 @@ func (e *engine) guarded(r *Record, run func() error) (err error) {
 	return run()
 }
 
-// begin keeps an attempt, in the journal and then in the intent file, and reports
-// whether it may be made. Everything was verified again just before, in the same
-// breath: nobody can cancel it in between.
-func (e *engine) begin(id string, ready *Readiness, failed error) (job Job, begun, goOn bool) {
+// begin keeps an attempt, in the journal and then in the intent file, and gives what is
+// to be done, or nil if it may not be made. Everything was verified again just before,
+// in the same breath: nobody can cancel it in between.
+func (e *engine) begin(id string, ready *Readiness, failed error) (job *Job, goOn bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	r := e.records[id]
 	if r == nil {
-		return Job{}, false, false
+		return nil, false
 	}
 	now := e.situation(r)
-	prepared := *r
+	changed := *r
 	next := decide(r, now)
 	if next.action == doPrepare {
-		next = afterPrepare(&prepared, ready, failed, now.clock)
+		next = afterPrepare(&changed, ready, failed, &now.clock)
 	}
 	if next.action != doPrepare {
-		return Job{}, false, e.apply(r, &prepared, next)
+		return nil, e.apply(r, &changed, next)
 	}
-	changed := prepared.begun(ready.Intent, now.clock.Wall)
+	changed.begin(ready.Intent, now.clock.Wall)
 	if err := e.keep(&changed, e.event("command_started", &changed)); err != nil {
-		*r = r.waiting(protocol.CodeOf(err), "", now.clock.Wall.Add(firstPause), now.clock.Wall)
+		r.wait(protocol.CodeOf(err), "", now.clock.Wall.Add(firstPause), now.clock.Wall)
 		e.log.Error().Err(err).Str("command", id).Msg("an attempt is not kept, and not made")
-		return Job{}, false, false
+		return nil, false
 	}
 	*r = changed
 	row, _ := protocol.CommandTypeOf(changed.Command.Type)
 	if !row.Changes {
-		return changed.job(), true, true
+		return changed.job(), true
 	}
-	err := e.intents.append(intent{
+	err := e.intents.append(&intent{
 		ID: id, Type: changed.Command.Type, Attempt: changed.Attempts, At: now.clock.Trusted,
 		Until: keptUntil(changed.Command.ExpiresAt, changed.ReceivedAt),
 	})
 	if err != nil {
 		e.log.Error().Err(err).Str("command", id).Msg("an attempt is not in the intent file, and not made")
-		return Job{}, false, true
+		return nil, true
 	}
-	return changed.job(), true, true
+	return changed.job(), true
 }
 
 // event is one about a command.
@@ -306,7 +309,7 @@ func (e *engine) receipt(r *Record) *protocol.Envelope {
 	if e.sign == nil || r.SHA256 == "" {
 		return nil
 	}
-	now := e.circumstances().Target
+	now := &e.circumstances().Target
 	result := *r.Result
 	payload, err := json.Marshal(protocol.Receipt{
 		DeviceID: now.DeviceID, MacSerial: now.Serial, Epoch: now.Epoch, CommandSHA256: r.SHA256, Result: result,

@@ -61,7 +61,7 @@ func TestH23_H25_AMachineThatGoesBetweenTwoAttempts(t *testing.T) {
 			t.Parallel()
 			m := newTestMac(t)
 			m.needsFindFiles()
-			executor, job := deletionOn(m), Job{Command: m.command("vm.delete", protocol.DeleteParams{}), Attempt: 1}
+			executor, job := deletionOn(m), &Job{Command: m.command("vm.delete", protocol.DeleteParams{}), Attempt: 1}
 			ready, err := executor.Prepare(t.Context(), job)
 			m.check(err)
 			job.Intent, m.ignores["delete"] = ready.Intent, true
@@ -101,7 +101,7 @@ func TestH25_TheOwnerIsListedWhateverTracesAreLeft(t *testing.T) {
 func TestCMD_12_ADeletionThatStillGoesOnAfterACrash(t *testing.T) {
 	t.Parallel()
 	m := newTestMac(t)
-	job := Job{Command: m.command("vm.delete", protocol.DeleteParams{}), Attempt: 1, BegunAt: m.now}
+	job := &Job{Command: m.command("vm.delete", protocol.DeleteParams{}), Attempt: 1, BegunAt: m.now}
 	ready, err := deletionOn(m).Prepare(t.Context(), job)
 	m.check(err)
 	job.Intent = ready.Intent
@@ -123,7 +123,7 @@ func TestSEC_10_H68_TwoDeletionsLiftForThemselves(t *testing.T) {
 	lifted := 0
 	d := NewDeletion(DeleteOptions{
 		Mac:                 m.mac(),
-		RemovalAsksPassword: func(context.Context, Account) (bool, error) { return lifted == 0, nil },
+		RemovalAsksPassword: func(context.Context, *Account) (bool, error) { return lifted == 0, nil },
 		Lift: func(context.Context, time.Time) (func(context.Context) error, error) {
 			lifted++
 			return func(context.Context) error { lifted--; return nil }, nil
@@ -152,7 +152,7 @@ func TestCMD_07_TheGraceIsAMinuteHoweverSlowTheTools(t *testing.T) {
 		mac := &Mac{
 			Directory: noProcesses{}, Lanes: lane.New(), Log: zerolog.Nop(),
 			Now:   func() time.Time { return testNow.Add(-time.Duration(tool.looks) * time.Hour) }, // somebody sets the clock back all the time
-			Tool:  func(platform.User, bool) VMTool { return tool },
+			Tool:  func(*Account) VMTool { return tool },
 			Pause: func(_ context.Context, wait time.Duration) { time.Sleep(wait) },
 		}
 		began := time.Now()

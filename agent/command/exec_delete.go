@@ -26,7 +26,7 @@ type DeleteOptions struct {
 	Lift func(ctx context.Context, until time.Time) (restore func(context.Context) error, err error)
 	// RemovalAsksPassword reports whether the host asks for an administrator before a
 	// machine is removed, as the account's tool shows it.
-	RemovalAsksPassword func(ctx context.Context, account Account) (bool, error)
+	RemovalAsksPassword func(ctx context.Context, account *Account) (bool, error)
 	// IsHeld reports whether a hold keeps the machine suspended: nobody can stop it
 	// then, so nobody is waited for.
 	IsHeld func(protocol.VMKey) bool
@@ -100,70 +100,75 @@ const (
 const deleteText = "Your organization removes one of your Parallels virtual machines. It is shut down within a minute; save your work."
 
 // Prepare only reads.
-func (d *Deletion) Prepare(ctx context.Context, job Job) (Readiness, error) {
-	p := &deletePreparation{Deletion: d, mac: d.options.Mac, job: job, target: job.Command.Target}
+func (d *Deletion) Prepare(ctx context.Context, job *Job) (*Readiness, error) {
+	p := &deletePreparation{Deletion: d, mac: d.options.Mac, job: job, target: &job.Command.Target}
 	if err := job.Command.DecodeParams(&p.params); err != nil {
 		return rejectedAs(protocol.CodeCommandInvalid, ""), nil
 	}
-	return inTurn(ctx, d.options.Mac, job, func(ctx context.Context, _ Job) (Readiness, error) { return p.run(ctx) })
+	return inTurn(ctx, d.options.Mac, job, func(ctx context.Context, _ *Job) (*Readiness, error) { return p.run(ctx) })
 }
 
 // deletePreparation is one Prepare.
 type deletePreparation struct {
 	*Deletion
 	mac    *Mac
-	job    Job
-	target protocol.CommandTarget
+	job    *Job
+	target *protocol.CommandTarget
 	params protocol.DeleteParams
 
 	account *Account
 	lists   listings
-	vm      prlctl.VM
+	vm      *prlctl.VM
 	intent  deleteIntent
 }
 
-func rejectedAs(code protocol.Code, message string) Readiness {
-	return Readiness{State: protocol.CommandRejected, Code: code, Message: message}
+func rejectedAs(code protocol.Code, message string) *Readiness {
+	return &Readiness{State: protocol.CommandRejected, Code: code, Message: message}
 }
 
-func failedAtOnce(code protocol.Code, message string) Readiness {
-	return Readiness{State: protocol.CommandFailed, Code: code, Message: message}
+func failedAtOnce(code protocol.Code, message string) *Readiness {
+	return &Readiness{State: protocol.CommandFailed, Code: code, Message: message}
 }
 
-func deferredAs(code protocol.Code, message string, retryAt time.Time) Readiness {
-	return Readiness{State: protocol.CommandDeferred, Code: code, Message: message, RetryAt: retryAt}
+func deferredAs(code protocol.Code, message string, retryAt time.Time) *Readiness {
+	return &Readiness{State: protocol.CommandDeferred, Code: code, Message: message, RetryAt: retryAt}
 }
 
 // run looks for what speaks against the deletion, in this order: who it belongs to,
-// whether it is what was signed, what state it is in, what depends on it.
-func (p *deletePreparation) run(ctx context.Context) (Readiness, error) {
-	steps := []func(context.Context) (Readiness, error){p.findVM, p.compare, p.judgeState, p.judgeDependents, p.record}
-	for _, step := range steps {
-		ready, err := step(ctx)
-		if err != nil || ready.State != "" {
+// whether it is what was signed, what state it is in, what depends on it. A step is nil
+// if nothing does.
+func (p *deletePreparation) run(ctx context.Context) (*Readiness, error) {
+	for _, step := range deleteSteps {
+		if ready, err := step(p, ctx); err != nil || ready != nil {
 			return ready, err
 		}
 	}
-	intent, err := json.Marshal(p.intent)
+	intent, err := json.Marshal(&p.intent)
 	if err != nil {
-		return Readiness{}, fmt.Errorf("make intent: %w", err)
+		return nil, fmt.Errorf("make intent: %w", err)
 	}
-	return Readiness{Intent: intent, Observed: map[string]string{"vm_state": string(stateOf(p.vm)), "files": strconv.Itoa(len(p.intent.Files))}}, nil
+	return &Readiness{Intent: intent, Observed: map[string]string{"vm_state": string(stateOf(p.vm)), "files": strconv.Itoa(len(p.intent.Files))}}, nil
+}
+
+var deleteSteps = []func(*deletePreparation, context.Context) (*Readiness, error){
+	(*deletePreparation).findVM, (*deletePreparation).compare, (*deletePreparation).judgeState,
+	(*deletePreparation).judgeDependents, (*deletePreparation).record,
 }
 
 // findVM finds the machine in its owner's list.
-func (p *deletePreparation) findVM(ctx context.Context) (ready Readiness, err error) {
+func (p *deletePreparation) findVM(ctx context.Context) (*Readiness, error) {
 	accounts, owner, err := p.mac.accountsWith(ctx, p.target.UID)
 	if err != nil {
-		return Readiness{}, err
+		return nil, err
 	}
 	p.account = owner
 	p.lists = p.mac.listAll(ctx, accounts)
 	if p.account != nil {
-		if listed, found := p.lists.find(p.target.UID, p.target.VMID); found {
+		listed, failed := p.lists.find(p.target.UID, p.target.VMID)
+		if listed != nil {
 			return p.readVM(ctx, listed)
 		}
-		if failed := p.lists.failed[p.target.UID]; failed != nil {
+		if failed != nil {
 			return deferredAs(protocol.CodeTargetUnlisted, string(protocol.CodeOf(failed)), time.Time{}), nil
 		}
 	}
@@ -179,39 +184,42 @@ func (p *deletePreparation) findVM(ctx context.Context) (ready Readiness, err er
 }
 
 // readVM asks for the machine by its id: the bulk list may leave the bundle out.
-func (p *deletePreparation) readVM(ctx context.Context, listed prlctl.VM) (ready Readiness, err error) {
+func (p *deletePreparation) readVM(ctx context.Context, listed *prlctl.VM) (ready *Readiness, err error) {
 	p.vm, err = p.mac.get(ctx, p.account, listed.ID)
 	if protocol.CodeOf(err) == protocol.CodeVMNotFound { // between the two
 		return deferredAs(protocol.CodeVMBusy, "", p.mac.Now().Add(deleteAgain)), nil
 	}
-	return Readiness{}, err
+	return nil, err
 }
 
 // judgeAbsent says what it means that nobody lists the machine: that it is gone, or
 // that its bundle is somewhere, unregistered.
-func (p *deletePreparation) judgeAbsent(ctx context.Context) (Readiness, error) {
+func (p *deletePreparation) judgeAbsent(ctx context.Context) (*Readiness, error) {
 	if len(p.job.Intent) > 0 { // what was in it is on record since the attempt before
 		seen, err := p.verify(ctx, p.job)
-		if err == nil && seen.State == "" { // it is listed again
+		if err != nil {
+			return nil, err
+		}
+		if seen.State == "" { // it is listed again
 			return deferredAs(protocol.CodeVMBusy, "", p.mac.Now().Add(deleteAgain)), nil
 		}
-		return Readiness{State: seen.State, Code: seen.Code, Message: seen.Message, Observed: seen.Observed}, err
+		return &Readiness{State: seen.State, Code: seen.Code, Message: seen.Message, Observed: seen.Observed}, nil
 	}
 	gone, err := p.isGone(ctx, p.account, p.target)
 	switch {
 	case err != nil:
-		return Readiness{}, err
+		return nil, err
 	case !gone:
 		return deferredAs(protocol.CodeTargetChanged, "It is in no list, and its bundle is still there.", time.Time{}), nil
 	}
-	return Readiness{State: protocol.CommandSucceeded, Code: protocol.CodeAlreadyAbsent, Observed: map[string]string{
-		"accounts_listed": strconv.Itoa(len(p.lists.accounts)),
+	return &Readiness{State: protocol.CommandSucceeded, Code: protocol.CodeAlreadyAbsent, Observed: map[string]string{
+		"accounts_listed": strconv.Itoa(len(p.lists)),
 	}}, nil
 }
 
 // isGone reports whether the bundle that was signed for is nowhere to be found on its
 // volume. The error has the code not_observable where nobody can tell.
-func (d *Deletion) isGone(ctx context.Context, account *Account, target protocol.CommandTarget) (bool, error) {
+func (d *Deletion) isGone(ctx context.Context, account *Account, target *protocol.CommandTarget) (bool, error) {
 	isNamed := target.Bundle.Inode != 0 && (target.Bundle.Volume != "" || target.Bundle.Device != 0)
 	if account == nil || !isNamed {
 		return false, &codeError{code: protocol.CodeNotObservable, text: "Nobody can look for its bundle."}
@@ -246,7 +254,7 @@ func (d *Deletion) isGone(ctx context.Context, account *Account, target protocol
 }
 
 // compare holds what is there against what was signed (H20, H21).
-func (p *deletePreparation) compare(ctx context.Context) (Readiness, error) {
+func (p *deletePreparation) compare(ctx context.Context) (*Readiness, error) {
 	if isRenamed(p.vm, p.target) {
 		return deferredAs(protocol.CodeTargetChanged, "It has another name.", time.Time{}), nil
 	}
@@ -260,16 +268,16 @@ func (p *deletePreparation) compare(ctx context.Context) (Readiness, error) {
 	if p.intent.Bundle == "" {
 		return deferredAs(protocol.CodeTargetChanged, "Its bundle is not known.", time.Time{}), nil
 	}
-	answers, err := p.mac.lookAtFiles(ctx, p.account.User, []platform.FileQuestion{{Path: p.intent.Bundle}})
+	answers, err := p.mac.lookAtFiles(ctx, &p.account.User, []platform.FileQuestion{{Path: p.intent.Bundle}})
 	if err != nil {
-		return Readiness{}, err
+		return nil, err
 	}
-	answer := answers[0]
+	answer := &answers[0]
 	switch {
 	case isAbsent(answer.Err):
 		return deferredAs(protocol.CodeTargetChanged, "Its bundle is not there.", time.Time{}), nil
 	case answer.Err != nil:
-		return Readiness{}, &codeError{code: protocol.CodeNotObservable, text: "Its bundle may not be looked at."}
+		return nil, &codeError{code: protocol.CodeNotObservable, text: "Its bundle may not be looked at."}
 	case !answer.Folder || !isSignedBundle(bundleIdentity(answer), p.target.Bundle):
 		return deferredAs(protocol.CodeTargetChanged, "Its bundle is another one.", time.Time{}), nil
 	case stateOf(p.vm) == prlctl.StateInvalid:
@@ -278,7 +286,7 @@ func (p *deletePreparation) compare(ctx context.Context) (Readiness, error) {
 		return failedAtOnce(protocol.CodeVMInvalid, "The tools do not delete a machine that they call invalid."), nil
 	}
 	p.intent.Identity = bundleIdentity(answer)
-	return Readiness{}, nil
+	return nil, nil
 }
 
 // isSignedBundle reports whether a bundle is the one that was signed for: what cannot be
@@ -289,14 +297,14 @@ func isSignedBundle(found, signed protocol.Bundle) bool {
 }
 
 // judgeState says whether the machine is waited for.
-func (p *deletePreparation) judgeState(ctx context.Context) (Readiness, error) {
+func (p *deletePreparation) judgeState(ctx context.Context) (*Readiness, error) {
 	deadline := p.params.Deadline
 	p.intent.Force = p.params.When == protocol.DeleteNow || !deadline.IsZero() && !p.mac.Now().Before(deadline)
 	state := stateOf(p.vm)
 	if state == prlctl.StateStopped {
 		processes, err := p.mac.vmProcesses(ctx, p.vm.ID)
 		if err != nil {
-			return Readiness{}, err
+			return nil, err
 		}
 		if len(processes) > 0 { // from outside of a session the tool is known to say so (facts/prlctl.md 5.4)
 			state = prlctl.StateRunning
@@ -305,10 +313,10 @@ func (p *deletePreparation) judgeState(ctx context.Context) (Readiness, error) {
 	isHeld := p.options.IsHeld != nil && p.options.IsHeld(p.target.VM())
 	switch {
 	case state == prlctl.StateStopped, p.intent.Force:
-		return Readiness{}, nil
+		return nil, nil
 	case isHeld && state == prlctl.StateSuspended:
 		p.intent.Force = true
-		return Readiness{}, nil
+		return nil, nil
 	}
 	return deferredAs(protocol.CodeWaitsForStop, "It is "+protocol.CutText(string(state), 32)+".", deadline), nil
 }
@@ -316,17 +324,21 @@ func (p *deletePreparation) judgeState(ctx context.Context) (Readiness, error) {
 // judgeDependents refuses a machine of which linked clones live: the link is only in
 // their config.pvs (facts/prlctl.md 2.4). What cannot be read of others keeps nothing
 // from being deleted.
-func (p *deletePreparation) judgeDependents(ctx context.Context) (Readiness, error) {
+func (p *deletePreparation) judgeDependents(ctx context.Context) (*Readiness, error) {
 	clones := 0
 	all := p.lists.each()
 	configs := p.mac.readConfigs(ctx, all)
-	for _, listed := range all {
-		config := configs[listed.key()] // empty if it cannot be read
+	for i := range all {
+		listed := &all[i]
+		config := configs[listed.key()]
+		if config == nil { // it cannot be read
+			config = &prlctl.ConfigPVS{}
+		}
 		switch {
 		case listed.key() == p.target.VM():
 			p.intent.Source = config.SourceVMUUID
 			continue
-		case listed.vm.ID == p.vm.ID && p.isSameBundle(ctx, &listed):
+		case listed.vm.ID == p.vm.ID && p.isSameBundle(ctx, listed):
 			continue // a machine that several accounts share
 		case config.LinkedVMUUID == p.vm.ID:
 			clones++
@@ -338,7 +350,7 @@ func (p *deletePreparation) judgeDependents(ctx context.Context) (Readiness, err
 	if clones > 0 {
 		return failedAtOnce(protocol.CodeHasDependents, strconv.Itoa(clones)+" linked clones depend on it."), nil
 	}
-	return Readiness{}, nil
+	return nil, nil
 }
 
 // isSameBundle reports whether another account lists the same bundle.
@@ -351,11 +363,11 @@ func (p *deletePreparation) isSameBundle(ctx context.Context, listed *listedVM) 
 }
 
 // record takes down what is in the bundle.
-func (p *deletePreparation) record(ctx context.Context) (Readiness, error) {
+func (p *deletePreparation) record(ctx context.Context) (*Readiness, error) {
 	p.intent.Outside = disksOutside(p.vm, p.intent.Bundle)
 	held, err := p.hold(ctx, p.account, &p.intent)
 	if err != nil {
-		return Readiness{}, err
+		return nil, err
 	}
 	defer held.Close()
 	p.intent.Files, p.intent.Whole = fileKeys(held), held.Whole && hasDisks(held, p.vm, p.intent.Bundle)
@@ -368,7 +380,7 @@ func (p *deletePreparation) record(ctx context.Context) (Readiness, error) {
 		}
 		p.intent.Whole = p.intent.Whole && earlier.Whole
 	}
-	return Readiness{}, nil
+	return nil, nil
 }
 
 // hold holds everything that is in a bundle, and the disk images that are not. It fails
@@ -381,8 +393,7 @@ func (d *Deletion) hold(ctx context.Context, account *Account, intent *deleteInt
 	if err != nil {
 		return nil, err
 	}
-	at := slices.IndexFunc(held.Files, func(file platform.HeldFile) bool { return file.Asked == 0 && file.Top })
-	if at < 0 || !held.Files[at].Folder || held.Files[at].Inode != intent.Identity.Inode || held.Files[at].Volume != intent.Identity.Volume {
+	if bundle := topOf(held); bundle == nil || !bundle.Folder || bundle.Inode != intent.Identity.Inode || bundle.Volume != intent.Identity.Volume {
 		held.Close()
 		return nil, &codeError{code: protocol.CodeTargetChanged, text: "Its bundle is another one."}
 	}
@@ -390,6 +401,16 @@ func (d *Deletion) hold(ctx context.Context, account *Account, intent *deleteInt
 		held.Whole = held.Whole && (problem == nil || isAbsent(problem))
 	}
 	return held, nil
+}
+
+// topOf is the bundle itself, of what is held; nil if it is not.
+func topOf(held *platform.Held) *platform.HeldFile {
+	for i := range held.Files {
+		if file := &held.Files[i]; file.Asked == 0 && file.Top {
+			return file
+		}
+	}
+	return nil
 }
 
 // fileKeys name the files that are held, but for folders, so that they are found again.
@@ -409,9 +430,9 @@ func fileKey(file *platform.HeldFile) string {
 }
 
 // disksOutside are the machine's disk images that are not in its bundle.
-func disksOutside(vm prlctl.VM, bundle string) (outside []string) {
-	for _, disk := range vm.Disks {
-		if image := imagePath(disk, bundle); image != "" && image != bundle && !strings.HasPrefix(image, bundle+"/") {
+func disksOutside(vm *prlctl.VM, bundle string) (outside []string) {
+	for i := range vm.Disks {
+		if image := imagePath(vm.Disks[i].Image, bundle); image != "" && image != bundle && !strings.HasPrefix(image, bundle+"/") {
 			outside = append(outside, image)
 		}
 	}
@@ -421,31 +442,37 @@ func disksOutside(vm prlctl.VM, bundle string) (outside []string) {
 // maxOutside is how many of them are held; a machine has at most 16 disks.
 const maxOutside = 16
 
-func imagePath(disk prlctl.Disk, bundle string) string {
+// imagePath is where a disk image is; empty where none is named.
+func imagePath(image, bundle string) string {
 	switch {
-	case disk.Image == "":
+	case image == "":
 		return ""
-	case path.IsAbs(disk.Image):
-		return path.Clean(disk.Image)
+	case path.IsAbs(image):
+		return path.Clean(image)
 	}
-	return path.Join(bundle, disk.Image)
+	return path.Join(bundle, image)
 }
 
 // hasDisks reports whether something is held of each disk image of the machine: one
 // that somebody has taken away before is not gone.
-func hasDisks(held *platform.Held, vm prlctl.VM, bundle string) bool {
-	for _, disk := range vm.Disks {
-		image := imagePath(disk, bundle)
-		if image == "" {
-			continue
-		}
-		if !slices.ContainsFunc(held.Files, func(file platform.HeldFile) bool {
-			return !file.Folder && (file.Path == image || strings.HasPrefix(file.Path, image+"/"))
-		}) {
+func hasDisks(held *platform.Held, vm *prlctl.VM, bundle string) bool {
+	for i := range vm.Disks {
+		if image := imagePath(vm.Disks[i].Image, bundle); image != "" && !isHeld(held, image) {
 			return false
 		}
 	}
 	return true
+}
+
+// isHeld reports whether a disk image is held, or a file in it.
+func isHeld(held *platform.Held, image string) bool {
+	for i := range held.Files {
+		file := &held.Files[i]
+		if !file.Folder && (file.Path == image || strings.HasPrefix(file.Path, image+"/")) {
+			return true
+		}
+	}
+	return false
 }
 
 var errNoIntent = errors.New("nothing is on record of what was to be deleted")

@@ -146,7 +146,7 @@ func TestH25_ServiceStoppedMeanwhile(t *testing.T) {
 				t.Fatalf("got %+v, %v", seen, err)
 			}
 			delete(m.listFails, uid)
-			if seen, err = executor.Verify(t.Context(), Job{Command: command, Attempt: 1, Intent: ready.Intent}); err != nil || seen.Code != protocol.CodeVerifiedAbsent {
+			if seen, err = executor.Verify(t.Context(), &Job{Command: command, Attempt: 1, Intent: ready.Intent}); err != nil || seen.Code != protocol.CodeVerifiedAbsent {
 				t.Errorf("afterwards: %+v, %v", seen, err)
 			}
 		})
@@ -190,7 +190,7 @@ func TestCMD_12_H25_ACrashBeforeTheLook(t *testing.T) {
 			t.Parallel()
 			m := newTestMac(t)
 			m.noFinding = c.noFinding
-			job := Job{Command: m.command("vm.delete", protocol.DeleteParams{}), Attempt: 1}
+			job := &Job{Command: m.command("vm.delete", protocol.DeleteParams{}), Attempt: 1}
 			ready, err := deletionOn(m).Prepare(t.Context(), job)
 			if err != nil {
 				t.Fatal(err)
@@ -360,7 +360,7 @@ func deleteNow(time.Time) protocol.DeleteParams {
 func TestCMD_07_AMachineThatIsStartedInTheLastMoment(t *testing.T) {
 	t.Parallel()
 	m := newTestMac(t)
-	job := Job{Command: m.command("vm.delete", protocol.DeleteParams{}), Attempt: 1}
+	job := &Job{Command: m.command("vm.delete", protocol.DeleteParams{}), Attempt: 1}
 	executor := deletionOn(m)
 	ready, err := executor.Prepare(t.Context(), job)
 	m.check(err)
@@ -379,7 +379,7 @@ func TestCMD_07_AMachineThatIsStartedInTheLastMoment(t *testing.T) {
 func TestH25_BetweenTheLookAndTheAct(t *testing.T) {
 	t.Parallel()
 	m := newTestMac(t)
-	job := Job{Command: m.command("vm.delete", protocol.DeleteParams{When: protocol.DeleteNow}), Attempt: 1}
+	job := &Job{Command: m.command("vm.delete", protocol.DeleteParams{When: protocol.DeleteNow}), Attempt: 1}
 	executor := deletionOn(m)
 	ready, err := executor.Prepare(t.Context(), job)
 	m.check(err, os.Rename(m.path(aliceBundle), m.path("/Users/alice/kept")))
@@ -443,7 +443,7 @@ func TestSEC_10_CMD_13_NoRemovalDoesNotKeepTheAdmin(t *testing.T) {
 			restored := 0
 			executor := NewDeletion(DeleteOptions{
 				Mac:                 m.mac(),
-				RemovalAsksPassword: func(context.Context, Account) (bool, error) { return m.asksPassword, nil },
+				RemovalAsksPassword: func(context.Context, *Account) (bool, error) { return m.asksPassword, nil },
 				Lift: func(_ context.Context, until time.Time) (func(context.Context) error, error) {
 					if !c.lifts {
 						return nil, &codeError{code: protocol.CodeReleaseUnproven}

@@ -24,7 +24,7 @@ const (
 // Act stops the machine, if it may not be waited for, and has it deleted by its owner's
 // tool. Everything that lies in its bundle is held meanwhile, so that it is seen
 // afterwards whether it is gone, wherever somebody has put it.
-func (d *Deletion) Act(ctx context.Context, job Job) error {
+func (d *Deletion) Act(ctx context.Context, job *Job) error {
 	var intent deleteIntent
 	if err := json.Unmarshal(job.Intent, &intent); err != nil {
 		return errNoIntent
@@ -37,7 +37,7 @@ func (d *Deletion) Act(ctx context.Context, job Job) error {
 	d.remember(job.Command.CommandID, a.act)
 	err = a.run(ctx)
 	if a.held != nil {
-		a.act.files = a.judgeFiles()
+		a.judgeFiles(&a.act.files)
 		a.held.Close()
 	}
 	return err
@@ -141,7 +141,7 @@ func (a *deletion) lift(ctx context.Context) (restore func(context.Context) erro
 		return none, nil
 	}
 	before := a.countLifts(0, 0)
-	asks, err := a.options.RemovalAsksPassword(ctx, *a.account)
+	asks, err := a.options.RemovalAsksPassword(ctx, a.account)
 	// What another deletion has lifted meanwhile does not ask now, and will once that is over.
 	isLifted := before.live > 0 || a.countLifts(0, 0) != before
 	if !isLifted && (err != nil || !asks) {
@@ -173,11 +173,11 @@ func (d *Deletion) countLifts(live, total int) lifts {
 }
 
 // judgeFiles says what became of what is held, before it is let go of.
-func (a *deletion) judgeFiles() fileVerdict {
-	verdict := fileVerdict{whole: a.held.Whole}
+func (a *deletion) judgeFiles(verdict *fileVerdict) {
+	verdict.whole = a.held.Whole
 	left, err := a.held.Left(context.Background())
 	if verdict.err = err; err != nil {
-		return verdict
+		return
 	}
 	verdict.known, verdict.left = true, len(left)
 	for i := range left {
@@ -189,5 +189,4 @@ func (a *deletion) judgeFiles() fileVerdict {
 	for _, key := range a.intent.Files { // gone before it was held
 		verdict.whole = verdict.whole && slices.Contains(held, key)
 	}
-	return verdict
 }

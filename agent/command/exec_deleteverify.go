@@ -23,11 +23,11 @@ var pointless = []protocol.Code{
 // Verify only reads. It succeeds only where everything that H25 asks for was seen; what
 // cannot be seen now is asked for again, and what cannot be seen at all is
 // not_observable.
-func (d *Deletion) Verify(ctx context.Context, job Job) (Outcome, error) {
+func (d *Deletion) Verify(ctx context.Context, job *Job) (*Outcome, error) {
 	return inTurn(ctx, d.options.Mac, job, d.verify)
 }
 
-func (d *Deletion) verify(ctx context.Context, job Job) (Outcome, error) {
+func (d *Deletion) verify(ctx context.Context, job *Job) (*Outcome, error) {
 	v := &deleteVerification{Deletion: d, mac: d.options.Mac, job: job, act: d.actOf(job.Command.CommandID)}
 	return v.run(ctx)
 }
@@ -36,40 +36,40 @@ func (d *Deletion) verify(ctx context.Context, job Job) (Outcome, error) {
 type deleteVerification struct {
 	*Deletion
 	mac    *Mac
-	job    Job
+	job    *Job
 	act    *deleteAct // nil: of another process
 	intent deleteIntent
 	lists  listings
 }
 
-func failedAs(code protocol.Code, message string) Outcome {
-	return Outcome{State: protocol.CommandFailed, Code: code, Message: message}
+func failedAs(code protocol.Code, message string) *Outcome {
+	return &Outcome{State: protocol.CommandFailed, Code: code, Message: message}
 }
 
-func (v *deleteVerification) run(ctx context.Context) (Outcome, error) {
-	target := v.job.Command.Target
+func (v *deleteVerification) run(ctx context.Context) (*Outcome, error) {
+	target := &v.job.Command.Target
 	accounts, _, err := v.mac.accountsWith(ctx, target.UID)
 	if err != nil {
-		return Outcome{}, err
+		return nil, err
 	}
 	v.lists = v.mac.listAll(ctx, accounts)
-	if _, listed := v.lists.find(target.UID, target.VMID); listed {
+	if listed, _ := v.lists.find(target.UID, target.VMID); listed != nil {
 		return v.notDone(), nil
 	}
 	if account, err := v.lists.unlisted(); account != nil {
-		return Outcome{}, fmt.Errorf("list machines of uid %d: %w", account.User.UID, err)
+		return nil, fmt.Errorf("list machines of uid %d: %w", account.User.UID, err)
 	}
 	if len(v.job.Intent) == 0 || json.Unmarshal(v.job.Intent, &v.intent) != nil {
 		return v.judgeWithoutIntent(ctx)
 	}
-	if outcome, err := v.judgeOthers(ctx); err != nil || outcome.State != "" {
-		return outcome, err
+	if outcome := v.judgeOthers(ctx); outcome != nil {
+		return outcome, nil
 	}
 	return v.judgeFiles(ctx)
 }
 
 // notDone is that the machine is still in its owner's list.
-func (v *deleteVerification) notDone() Outcome {
+func (v *deleteVerification) notDone() *Outcome {
 	code := protocol.Code("")
 	if v.act != nil {
 		code = v.act.said
@@ -77,7 +77,7 @@ func (v *deleteVerification) notDone() Outcome {
 	if slices.Contains(pointless, code) {
 		return failedAs(code, "The tool refuses to delete it.")
 	}
-	outcome := Outcome{Code: protocol.CodeNotDone}
+	outcome := &Outcome{Code: protocol.CodeNotDone}
 	if code != "" {
 		outcome.Message = "The tool says: " + string(code)
 	}
@@ -85,17 +85,17 @@ func (v *deleteVerification) notDone() Outcome {
 }
 
 // judgeWithoutIntent goes by the command alone: what was in the bundle is not known.
-func (v *deleteVerification) judgeWithoutIntent(ctx context.Context) (Outcome, error) {
+func (v *deleteVerification) judgeWithoutIntent(ctx context.Context) (*Outcome, error) {
 	account, err := v.mac.account(ctx, v.job.Command.Target.UID)
 	if err != nil {
-		return Outcome{}, err
+		return nil, err
 	}
-	gone, err := v.isGone(ctx, account, v.job.Command.Target)
+	gone, err := v.isGone(ctx, account, &v.job.Command.Target)
 	switch {
 	case protocol.CodeOf(err) == protocol.CodeNotObservable:
 		return failedAs(protocol.CodeNotObservable, err.Error()), nil
 	case err != nil:
-		return Outcome{}, err
+		return nil, err
 	case !gone:
 		return failedAs(protocol.CodeTargetChanged, "It is in no list, and its bundle is still there."), nil
 	}
@@ -104,23 +104,26 @@ func (v *deleteVerification) judgeWithoutIntent(ctx context.Context) (Outcome, e
 
 // judgeOthers looks whether the machine is registered once more, under another account
 // or another id: by what its config.pvs says, of every entry that was not there before.
-func (v *deleteVerification) judgeOthers(ctx context.Context) (Outcome, error) {
-	for _, listed := range v.lists.each() {
+// It is nil if it is not.
+func (v *deleteVerification) judgeOthers(ctx context.Context) *Outcome {
+	all := v.lists.each()
+	for i := range all {
+		listed := &all[i]
 		switch {
 		case slices.Contains(v.intent.Others, listed.key().String()):
 			continue
 		case listed.vm.ID == v.job.Command.Target.VMID:
-			return failedAs(protocol.CodeTargetChanged, "It is registered with uid "+strconv.FormatUint(uint64(listed.account.User.UID), 10)+"."), nil
+			return failedAs(protocol.CodeTargetChanged, "It is registered with uid "+strconv.FormatUint(uint64(listed.account.User.UID), 10)+".")
 		}
-		config, err := v.mac.readConfig(ctx, &listed)
+		config, err := v.mac.readConfig(ctx, listed)
 		switch {
 		case err != nil:
-			return failedAs(protocol.CodeNotObservable, "A machine was registered meanwhile of which nothing can be read."), nil
+			return failedAs(protocol.CodeNotObservable, "A machine was registered meanwhile of which nothing can be read.")
 		case v.isKin(config.VMUUID, config.SourceVMUUID, config.LinkedVMUUID):
-			return failedAs(protocol.CodeTargetChanged, "A machine was registered meanwhile that carries its id or that of its source."), nil
+			return failedAs(protocol.CodeTargetChanged, "A machine was registered meanwhile that carries its id or that of its source.")
 		}
 	}
-	return Outcome{}, nil
+	return nil
 }
 
 // isKin reports whether one of the ids is the machine's or its source's.
@@ -131,15 +134,15 @@ func (v *deleteVerification) isKin(ids ...string) bool {
 }
 
 // judgeFiles says whether the files of the bundle are gone.
-func (v *deleteVerification) judgeFiles(ctx context.Context) (Outcome, error) {
-	user := v.intent.User
+func (v *deleteVerification) judgeFiles(ctx context.Context) (*Outcome, error) {
+	user := &v.intent.User
 	answers, err := v.mac.lookAtFiles(ctx, user, []platform.FileQuestion{{Path: v.intent.Bundle}})
 	if err != nil {
-		return Outcome{}, err
+		return nil, err
 	}
-	switch answer := answers[0]; {
+	switch answer := &answers[0]; {
 	case answer.Err == nil && v.isRemoving():
-		return Outcome{}, &codeError{code: protocol.CodeNotDone, text: "It is in no list any more; its bundle is still there."}
+		return nil, &codeError{code: protocol.CodeNotDone, text: "It is in no list any more; its bundle is still there."}
 	case answer.Err == nil && answer.Inode == v.intent.Identity.Inode:
 		return failedAs(protocol.CodeNotDone, "It is in no list any more, and its bundle is still there."), nil
 	case answer.Err == nil:
@@ -152,7 +155,7 @@ func (v *deleteVerification) judgeFiles(ctx context.Context) (Outcome, error) {
 	case errors.Is(err, platform.ErrNotFindable):
 		return v.judgeByAct(volume), nil
 	case err != nil:
-		return Outcome{}, err
+		return nil, err
 	case volume != v.intent.Identity.Volume:
 		return failedAs(protocol.CodeNotObservable, "Its volume is not there."), nil
 	case left > 0:
@@ -173,7 +176,7 @@ func (v *deleteVerification) isRemoving() bool {
 
 // findFiles counts what is left of the files on record, wherever it is. The error is
 // platform.ErrNotFindable where only an act that held them can tell.
-func (v *deleteVerification) findFiles(ctx context.Context, user platform.User) (left int, volume string, err error) {
+func (v *deleteVerification) findFiles(ctx context.Context, user *platform.User) (left int, volume string, err error) {
 	ids := append(append([]string{}, v.intent.Files...), v.intent.Before...)
 	if v.act != nil {
 		ids = append(ids, v.act.files.keys...)
@@ -183,7 +186,7 @@ func (v *deleteVerification) findFiles(ctx context.Context, user platform.User) 
 	findable := slices.DeleteFunc(slices.Clone(ids), func(key string) bool { return strings.HasPrefix(key, "#") })
 	var present []string
 	err = v.mac.Lanes.Run(ctx, user.UID, hangsAfter, func() (err error) {
-		present, volume, err = v.mac.Files.FindFiles(ctx, user, v.intent.Bundle, findable)
+		present, volume, err = v.mac.Files.FindFiles(ctx, *user, v.intent.Bundle, findable)
 		return err
 	})
 	if err == nil && len(findable) < len(ids) {
@@ -193,7 +196,7 @@ func (v *deleteVerification) findFiles(ctx context.Context, user platform.User) 
 }
 
 // judgeByAct goes by what the act saw that held the files.
-func (v *deleteVerification) judgeByAct(volume string) Outcome {
+func (v *deleteVerification) judgeByAct(volume string) *Outcome {
 	switch {
 	case volume != v.intent.Identity.Volume:
 		return failedAs(protocol.CodeNotObservable, "Its volume is not there.")
@@ -211,7 +214,7 @@ func (v *deleteVerification) judgeByAct(volume string) Outcome {
 
 // filesLeft is that some of the files have a name still. Where the machine has disk
 // images elsewhere, it may be these.
-func (v *deleteVerification) filesLeft(count int) Outcome {
+func (v *deleteVerification) filesLeft(count int) *Outcome {
 	outcome := failedAs(protocol.CodeTargetChanged, "Its bundle is gone, and some of its files are still on the volume.")
 	if len(v.intent.Outside) > 0 {
 		outcome.Code, outcome.Message = protocol.CodeNotDone, "Disk images that are not in its bundle, or other files of it, are still there."
@@ -220,8 +223,8 @@ func (v *deleteVerification) filesLeft(count int) Outcome {
 	return outcome
 }
 
-func (v *deleteVerification) done(how string) Outcome {
-	return Outcome{State: protocol.CommandSucceeded, Code: protocol.CodeVerifiedAbsent, Observed: map[string]string{
-		"accounts_listed": strconv.Itoa(len(v.lists.accounts)), "files_gone": strconv.Itoa(len(v.intent.Files)), "seen": how,
+func (v *deleteVerification) done(how string) *Outcome {
+	return &Outcome{State: protocol.CommandSucceeded, Code: protocol.CodeVerifiedAbsent, Observed: map[string]string{
+		"accounts_listed": strconv.Itoa(len(v.lists)), "files_gone": strconv.Itoa(len(v.intent.Files)), "seen": how,
 	}}
 }

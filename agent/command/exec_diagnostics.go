@@ -21,10 +21,10 @@ type Diagnostics struct {
 }
 
 // Prepare has nothing to look at.
-func (d *Diagnostics) Prepare(context.Context, Job) (Readiness, error) { return Readiness{}, nil }
+func (d *Diagnostics) Prepare(context.Context, *Job) (*Readiness, error) { return &Readiness{}, nil }
 
 // Act makes a bundle and sends it.
-func (d *Diagnostics) Act(ctx context.Context, job Job) error {
+func (d *Diagnostics) Act(ctx context.Context, job *Job) error {
 	observed, err := d.send(ctx)
 	if err != nil {
 		d.ended.Store(job.Command.CommandID, err)
@@ -50,15 +50,15 @@ func (d *Diagnostics) send(ctx context.Context) (observed map[string]string, err
 }
 
 // Verify says whether the portal has taken one.
-func (d *Diagnostics) Verify(_ context.Context, job Job) (Outcome, error) {
+func (d *Diagnostics) Verify(_ context.Context, job *Job) (*Outcome, error) {
 	ended, _ := d.ended.Load(job.Command.CommandID)
 	switch ended := ended.(type) {
 	case map[string]string:
-		return Outcome{State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone, Observed: ended}, nil
+		return &Outcome{State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone, Observed: ended}, nil
 	case error:
-		return Outcome{Code: protocol.CodeNotDone, Message: protocol.CutText("No support bundle was taken by the portal: "+ended.Error(), protocol.MaxText)}, nil
+		return &Outcome{Code: protocol.CodeNotDone, Message: protocol.CutText("No support bundle was taken by the portal: "+ended.Error(), protocol.MaxText)}, nil
 	}
-	return Outcome{Code: protocol.CodeNotDone, Message: "No support bundle was taken by the portal."}, nil
+	return &Outcome{Code: protocol.CodeNotDone, Message: "No support bundle was taken by the portal."}, nil
 }
 
 // Forget forgets what became of a bundle for a command that has ended.

@@ -25,7 +25,7 @@ func TestCMD_DiagnosticsAreSentByDigest(t *testing.T) {
 		},
 	}
 	_, seen, err := carryOut(t, executor, m.command("diagnostics", protocol.NoParams{}))
-	want := Outcome{State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone, Observed: map[string]string{"sha256": "digest of zip", "size": "3"}}
+	want := &Outcome{State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone, Observed: map[string]string{"sha256": "digest of zip", "size": "3"}}
 	if diff := cmp.Diff(want, seen); diff != "" || err != nil || sent != 2 {
 		t.Errorf("sent %d times, %v (-want +got):\n%s", sent, err, diff)
 	}
@@ -35,7 +35,7 @@ func TestCMD_DiagnosticsAreSentByDigest(t *testing.T) {
 		t.Errorf("got %+v, %+v, %v", ready, seen, err)
 	}
 	executor.Make = func(context.Context) ([]byte, error) { return make([]byte, protocol.MaxBlob+1), nil }
-	if err := executor.Act(t.Context(), Job{}); protocol.CodeOf(err) != protocol.CodeReportTooLarge || sent != 2 {
+	if err := executor.Act(t.Context(), &Job{}); protocol.CodeOf(err) != protocol.CodeReportTooLarge || sent != 2 {
 		t.Errorf("too large: %v", err)
 	}
 }

@@ -191,8 +191,10 @@ func (m *testMac) FindFolder(ctx context.Context, u platform.User, near string, 
 func (m *testMac) mac() *Mac {
 	return &Mac{
 		Directory: m, Files: m, Lanes: lane.New(), Now: func() time.Time { return m.now }, Log: zerolog.Nop(),
-		Tool:  func(user platform.User, _ bool) VMTool { return &userTool{m, user.UID} },
-		Tell:  func(_ context.Context, user platform.User, text string) { m.told = append(m.told, user.Name+": "+text) },
+		Tool: func(account *Account) VMTool { return &userTool{m, account.User.UID} },
+		Tell: func(_ context.Context, user *platform.User, text string) {
+			m.told = append(m.told, user.Name+": "+text)
+		},
 		Pause: func(_ context.Context, wait time.Duration) { m.now = m.now.Add(wait) },
 	}
 }
@@ -313,7 +315,7 @@ func (u *userTool) Delete(_ context.Context, id string) error {
 func (m *testMac) target() protocol.CommandTarget {
 	answers, err := m.machine.LookAtFiles(m.t.Context(), platform.User{UID: aliceUID}, []platform.FileQuestion{{Path: aliceBundle}})
 	m.check(err, answers[0].Err)
-	return protocol.CommandTarget{DeviceID: "d", MacSerial: "S", UID: aliceUID, Owner: "alice", VMID: vmID, VMName: "w", Bundle: bundleIdentity(answers[0])}
+	return protocol.CommandTarget{DeviceID: "d", MacSerial: "S", UID: aliceUID, Owner: "alice", VMID: vmID, VMName: "w", Bundle: bundleIdentity(&answers[0])}
 }
 
 func (m *testMac) command(kind string, params any) protocol.Command {
@@ -327,26 +329,32 @@ func (m *testMac) command(kind string, params any) protocol.Command {
 
 // carryOut does with a command what the engine does with it: no more than two attempts,
 // each prepared anew, and what became of it is verified whatever the act said.
-func carryOut(t testing.TB, executor Executor, command protocol.Command) (Readiness, Outcome, error) {
+func carryOut(t testing.TB, executor Executor, command protocol.Command) (*Readiness, *Outcome, error) {
 	t.Helper()
-	job := Job{Command: command}
-	var seen Outcome
+	job := &Job{Command: command}
+	seen := &Outcome{}
 	if remembers, is := executor.(remembering); is {
 		defer remembers.Forget(command.CommandID)
 	}
 	for job.Attempt < 2 {
 		ready, err := executor.Prepare(t.Context(), job)
-		if err != nil || ready.State != "" {
-			return ready, seen, err
+		if err != nil {
+			return &Readiness{}, seen, err
+		}
+		if ready.State != "" {
+			return ready, seen, nil
 		}
 		job.Attempt++
 		job.Intent = ready.Intent
 		_ = executor.Act(t.Context(), job)
-		if seen, err = executor.Verify(t.Context(), job); err != nil || seen.State != "" {
-			return ready, seen, err
+		if seen, err = executor.Verify(t.Context(), job); err != nil {
+			return ready, &Outcome{}, err
+		}
+		if seen.State != "" {
+			return ready, seen, nil
 		}
 	}
-	return Readiness{}, Outcome{State: protocol.CommandFailed, Code: protocol.CodeNotDone}, nil
+	return &Readiness{}, &Outcome{State: protocol.CommandFailed, Code: protocol.CodeNotDone}, nil
 }
 
 func (m *testMac) exists(macPath string) bool {

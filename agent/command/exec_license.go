@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"prlagent/agent/protocol"
-	"prlagent/platform"
 	"prlagent/prlctl"
 )
 
@@ -37,8 +36,8 @@ type PreferenceTool interface {
 type Deactivation struct {
 	Mac *Mac
 	// Tool gives prlsrvctl as the user. It never runs as root.
-	Tool        func(user platform.User, session bool) LicenseTool
-	Preferences func(user platform.User, session bool) PreferenceTool
+	Tool        func(*Account) LicenseTool
+	Preferences func(*Account) PreferenceTool
 	// HasProfile reports whether a profile of the MDM activates the product again.
 	HasProfile func() (bool, error)
 	// TooOldForSSO reports whether the vendor's guide has no sign-on for the product's
@@ -64,7 +63,7 @@ type deactivateIntent struct {
 }
 
 // Prepare only reads.
-func (d *Deactivation) Prepare(ctx context.Context, job Job) (Readiness, error) {
+func (d *Deactivation) Prepare(ctx context.Context, job *Job) (*Readiness, error) {
 	var params protocol.DeactivateParams
 	if err := job.Command.DecodeParams(&params); err != nil {
 		return rejectedAs(protocol.CodeCommandInvalid, ""), nil
@@ -75,7 +74,7 @@ func (d *Deactivation) Prepare(ctx context.Context, job Job) (Readiness, error) 
 	if params.SSO {
 		console, err := d.console(ctx)
 		if err != nil {
-			return Readiness{}, err
+			return nil, err
 		}
 		if console == nil {
 			return deferredAs(protocol.CodeUserSession, "Nobody sits at the Mac who could be offered to sign in.", time.Time{}), nil
@@ -83,16 +82,16 @@ func (d *Deactivation) Prepare(ctx context.Context, job Job) (Readiness, error) 
 	}
 	license, err := d.license(ctx)
 	if err != nil {
-		return Readiness{}, err
+		return nil, err
 	}
 	if license.Standing() == prlctl.LicenseNone && !params.SSO {
-		return Readiness{State: protocol.CommandSucceeded, Code: protocol.CodeLicenseDeactivated, Observed: observedLicense(license)}, nil
+		return &Readiness{State: protocol.CommandSucceeded, Code: protocol.CodeLicenseDeactivated, Observed: observedLicense(license)}, nil
 	}
 	intent, err := json.Marshal(deactivateIntent{Standing: license.Standing()})
 	if err != nil {
-		return Readiness{}, fmt.Errorf("make intent: %w", err)
+		return nil, fmt.Errorf("make intent: %w", err)
 	}
-	return Readiness{Intent: intent}, nil
+	return &Readiness{Intent: intent}, nil
 }
 
 // console is the account that sits at the Mac; nil if none does.
@@ -115,7 +114,7 @@ func (d *Deactivation) eachAccount(ctx context.Context, ask func(LicenseTool) er
 	}
 	var failures []error
 	for _, account := range accounts {
-		err := d.Mac.Lanes.Run(ctx, account.User.UID, hangsAfter, func() error { return ask(d.Tool(account.User, account.Session)) })
+		err := d.Mac.Lanes.Run(ctx, account.User.UID, hangsAfter, func() error { return ask(d.Tool(account)) })
 		if err == nil {
 			return nil
 		}
@@ -124,17 +123,18 @@ func (d *Deactivation) eachAccount(ctx context.Context, ask func(LicenseTool) er
 	return errors.Join(failures...)
 }
 
-func (d *Deactivation) license(ctx context.Context) (license prlctl.License, err error) {
-	err = d.eachAccount(ctx, func(tool LicenseTool) (err error) {
+func (d *Deactivation) license(ctx context.Context) (*prlctl.License, error) {
+	var license prlctl.License
+	err := d.eachAccount(ctx, func(tool LicenseTool) (err error) {
 		license, err = tool.License(ctx)
 		return err
 	})
-	return license, err
+	return &license, err
 }
 
 // Act deactivates the license, as one of the accounts, and then has each account offered
 // to sign in, if that is signed. Network errors are passed over only if that is signed.
-func (d *Deactivation) Act(ctx context.Context, job Job) error {
+func (d *Deactivation) Act(ctx context.Context, job *Job) error {
 	var params protocol.DeactivateParams
 	if err := job.Command.DecodeParams(&params); err != nil {
 		return err
@@ -170,8 +170,8 @@ func (d *Deactivation) tellUsers(ctx context.Context) {
 	if err != nil || !d.isApplicationRunning(ctx) {
 		return
 	}
-	for i := range accounts {
-		d.Mac.tell(ctx, &accounts[i], restartText)
+	for _, account := range accounts {
+		d.Mac.tell(ctx, account, restartText)
 	}
 }
 
@@ -182,7 +182,7 @@ func (d *Deactivation) offerSignOn(ctx context.Context) error {
 	for _, account := range accounts {
 		for _, wanted := range signOnKeys {
 			failures = append(failures, d.Mac.Lanes.Run(ctx, account.User.UID, hangsAfter, func() error {
-				return d.Preferences(account.User, account.Session).Write(ctx, wanted.key, wanted.value)
+				return d.Preferences(account).Write(ctx, wanted.key, wanted.value)
 			}))
 		}
 	}
@@ -190,14 +190,14 @@ func (d *Deactivation) offerSignOn(ctx context.Context) error {
 }
 
 // Verify only reads: the state of the product, and for sign-on the preferences.
-func (d *Deactivation) Verify(ctx context.Context, job Job) (Outcome, error) {
+func (d *Deactivation) Verify(ctx context.Context, job *Job) (*Outcome, error) {
 	var params protocol.DeactivateParams
 	if err := job.Command.DecodeParams(&params); err != nil {
 		return failedAs(protocol.CodeCommandInvalid, ""), nil
 	}
 	license, err := d.license(ctx)
 	if err != nil {
-		return Outcome{}, err
+		return nil, err
 	}
 	observed := observedLicense(license)
 	if license.Standing() != prlctl.LicenseNone {
@@ -205,11 +205,11 @@ func (d *Deactivation) Verify(ctx context.Context, job Job) (Outcome, error) {
 		if said, known := d.said.Load(job.Command.CommandID); known && said != protocol.CodeCommandDone {
 			message += fmt.Sprintf(" The tool says: %v", said)
 		}
-		return Outcome{Code: protocol.CodeNotDone, Message: message, Observed: observed}, nil
+		return &Outcome{Code: protocol.CodeNotDone, Message: message, Observed: observed}, nil
 	}
 	if params.SSO {
 		if offered, err := d.countOffers(ctx, observed); err != nil || !offered {
-			return Outcome{Code: protocol.CodeNotDone, Message: "The license is gone; nobody is offered to sign in.", Observed: observed}, err
+			return &Outcome{Code: protocol.CodeNotDone, Message: "The license is gone; nobody is offered to sign in.", Observed: observed}, err
 		}
 	}
 	return d.done(ctx, observed), nil
@@ -218,8 +218,8 @@ func (d *Deactivation) Verify(ctx context.Context, job Job) (Outcome, error) {
 // Forget forgets what the tool said of a command that has ended.
 func (d *Deactivation) Forget(commandID string) { d.said.Delete(commandID) }
 
-func (d *Deactivation) done(ctx context.Context, observed map[string]string) Outcome {
-	outcome := Outcome{State: protocol.CommandSucceeded, Code: protocol.CodeLicenseDeactivated, Observed: observed}
+func (d *Deactivation) done(ctx context.Context, observed map[string]string) *Outcome {
+	outcome := &Outcome{State: protocol.CommandSucceeded, Code: protocol.CodeLicenseDeactivated, Observed: observed}
 	if hasProfile, err := d.HasProfile(); err == nil && hasProfile {
 		outcome.Code = protocol.CodeWillReactivate
 	}
@@ -230,7 +230,7 @@ func (d *Deactivation) done(ctx context.Context, observed map[string]string) Out
 }
 
 // observedLicense is the result in its two parts.
-func observedLicense(license prlctl.License) map[string]string {
+func observedLicense(license *prlctl.License) map[string]string {
 	return map[string]string{"license": string(license.Standing()), "seat": "unknown"}
 }
 
@@ -257,10 +257,10 @@ func (d *Deactivation) countOffers(ctx context.Context, observed map[string]stri
 	return atConsole || console == nil && count > 0, nil
 }
 
-func (d *Deactivation) isOffered(ctx context.Context, account Account) bool {
+func (d *Deactivation) isOffered(ctx context.Context, account *Account) bool {
 	var domain map[string]any
 	err := d.Mac.Lanes.Run(ctx, account.User.UID, hangsAfter, func() (err error) {
-		domain, err = d.Preferences(account.User, account.Session).Export(ctx)
+		domain, err = d.Preferences(account).Export(ctx)
 		return err
 	})
 	for _, wanted := range signOnKeys {

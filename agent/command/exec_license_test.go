@@ -40,8 +40,8 @@ func (m *licensedMac) executor() *Deactivation {
 	mac.Directory = m
 	return &Deactivation{
 		Mac:          mac,
-		Tool:         func(user platform.User, _ bool) LicenseTool { return &licenseTool{m, user.UID} },
-		Preferences:  func(user platform.User, _ bool) PreferenceTool { return &preferenceTool{m, user.UID} },
+		Tool:         func(account *Account) LicenseTool { return &licenseTool{m, account.User.UID} },
+		Preferences:  func(account *Account) PreferenceTool { return &preferenceTool{m, account.User.UID} },
 		HasProfile:   func() (bool, error) { return m.profile, nil },
 		TooOldForSSO: func() bool { return m.tooOld },
 	}
@@ -114,7 +114,7 @@ func TestLIC_01_CMD_15_Deactivation(t *testing.T) {
 			}
 			ready, seen, err := carryOut(t, m.executor(), m.command("license.deactivate", c.params))
 			if ready.State != "" {
-				seen = Outcome{State: ready.State, Code: ready.Code, Observed: ready.Observed}
+				seen = &Outcome{State: ready.State, Code: ready.Code, Observed: ready.Observed}
 			}
 			if err != nil || seen.State != c.state || seen.Code != c.code {
 				t.Errorf("got %+v, %v", seen, err)
@@ -136,8 +136,8 @@ func TestLIC_01_ALicenseThatCannotBeRead(t *testing.T) {
 	for _, uid := range []uint32{aliceUID, bobUID} {
 		m.unread[uid] = &prlctl.Error{Code: prlctl.CodeLicenseUnreadable}
 	}
-	seen, err := m.executor().Verify(t.Context(), Job{Command: m.command("license.deactivate", protocol.DeactivateParams{}), Attempt: 1})
-	if err == nil || seen.State != "" {
+	seen, err := m.executor().Verify(t.Context(), &Job{Command: m.command("license.deactivate", protocol.DeactivateParams{}), Attempt: 1})
+	if err == nil || seen != nil {
 		t.Errorf("got %+v, %v", seen, err)
 	}
 }

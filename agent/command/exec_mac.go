@@ -60,12 +60,12 @@ type Mac struct {
 	Files     Files
 	Lanes     *lane.Lanes
 	// Tool gives prlctl as the user, inside their GUI session if they have one.
-	Tool func(user platform.User, session bool) VMTool
+	Tool func(*Account) VMTool
 	// LastBundle is where a machine's bundle was at the last look; empty if that is not
 	// known; nil: it never is.
 	LastBundle func(protocol.VMKey) string
 	// Tell asks the Mac to show a user a text, which is all ours; nil: nobody is told.
-	Tell func(ctx context.Context, user platform.User, text string)
+	Tell func(ctx context.Context, user *platform.User, text string)
 	Now  func() time.Time // the likely time of day
 	// Pause waits before something is looked at again.
 	Pause func(ctx context.Context, wait time.Duration)
@@ -95,13 +95,13 @@ func (t *turns) at(uid uint32) chan struct{} {
 
 // inTurn looks for one command of an account after the other. A look is many runs in the
 // account's lane: were those of a hundred commands mixed there, none would end in time.
-func inTurn[T any](ctx context.Context, m *Mac, job Job, look func(context.Context, Job) (T, error)) (found T, err error) {
+func inTurn[T any](ctx context.Context, m *Mac, job *Job, look func(context.Context, *Job) (*T, error)) (*T, error) {
 	turn := m.looks.at(job.Command.Target.UID)
 	select {
 	case turn <- struct{}{}:
 		defer func() { <-turn }()
 	case <-ctx.Done():
-		return found, ctx.Err()
+		return nil, ctx.Err()
 	}
 	return look(ctx, job)
 }
@@ -114,7 +114,7 @@ const (
 
 // accounts are those that may have virtual machines, as the Mac says it now: with a
 // GUI session, or with traces of the product.
-func (m *Mac) accounts(ctx context.Context) ([]Account, error) {
+func (m *Mac) accounts(ctx context.Context) ([]*Account, error) {
 	users, err := m.Directory.Users(ctx)
 	if err != nil {
 		return nil, err
@@ -128,33 +128,44 @@ func (m *Mac) accounts(ctx context.Context) ([]Account, error) {
 	}
 	found := make([]*Account, len(users.People))
 	var visits sync.WaitGroup
-	for i, user := range users.People {
-		account := Account{User: user, Session: slices.Contains(console.Sessions, user.UID)}
+	for i := range users.People {
+		account := accountIn(&users, i, &console)
 		visits.Go(func() {
-			if account.Session || m.hasTraces(ctx, user) {
-				found[i] = &account
+			if account.Session || m.hasTraces(ctx, &account.User) {
+				found[i] = account
 			}
 		})
 	}
 	visits.Wait()
-	var accounts []Account
+	var accounts []*Account
 	for _, account := range found {
 		if account != nil {
-			accounts = append(accounts, *account)
+			accounts = append(accounts, account)
 		}
 	}
 	return accounts, ctx.Err()
 }
 
+// accountIn is the account of one of the people, with what the console says of them.
+func accountIn(users *platform.Users, person int, console *platform.Console) *Account {
+	user := users.People[person]
+	return &Account{User: user, Session: slices.Contains(console.Sessions, user.UID)}
+}
+
 // hasTraces reports whether the account may have used the product: what may not be
 // looked at may be there.
-func (m *Mac) hasTraces(ctx context.Context, user platform.User) bool {
+func (m *Mac) hasTraces(ctx context.Context, user *platform.User) bool {
 	questions := make([]platform.FileQuestion, len(prlctl.UsageTraces))
 	for i, trace := range prlctl.UsageTraces {
 		questions[i].Path = path.Join(user.Home, trace)
 	}
 	answers, err := m.lookAtFiles(ctx, user, questions)
-	return err != nil || slices.ContainsFunc(answers, func(answer platform.FileAnswer) bool { return !isAbsent(answer.Err) })
+	for i := range answers {
+		if !isAbsent(answers[i].Err) {
+			return true
+		}
+	}
+	return err != nil
 }
 
 // account is accountOf of the Mac's own directory.
@@ -173,9 +184,9 @@ func accountOf(ctx context.Context, directory Directory, uid uint32) (*Account, 
 	if err != nil {
 		return nil, err
 	}
-	for _, user := range users.People {
-		if user.UID == uid {
-			return &Account{User: user, Session: slices.Contains(console.Sessions, uid)}, nil
+	for i := range users.People {
+		if users.People[i].UID == uid {
+			return accountIn(&users, i, &console), nil
 		}
 	}
 	return nil, nil
@@ -183,43 +194,49 @@ func accountOf(ctx context.Context, directory Directory, uid uint32) (*Account, 
 
 // accountsWith are the accounts that may have virtual machines, and in any case the one
 // with the uid, whatever traces it has left; owner is nil if the Mac has none such.
-func (m *Mac) accountsWith(ctx context.Context, uid uint32) (accounts []Account, owner *Account, err error) {
+func (m *Mac) accountsWith(ctx context.Context, uid uint32) (accounts []*Account, owner *Account, err error) {
 	if owner, err = m.account(ctx, uid); err != nil {
 		return nil, nil, err
 	}
 	if accounts, err = m.accounts(ctx); err != nil {
 		return nil, nil, err
 	}
-	if owner != nil && !slices.ContainsFunc(accounts, func(a Account) bool { return a.User.UID == uid }) {
-		accounts = append(accounts, *owner)
+	for _, account := range accounts {
+		if account.User.UID == uid {
+			return accounts, owner, nil
+		}
+	}
+	if owner != nil {
+		accounts = append(accounts, owner)
 	}
 	return accounts, owner, nil
 }
 
 // inLane runs something when it is the account's turn.
 func (m *Mac) inLane(ctx context.Context, account *Account, run func(VMTool) error) error {
-	return m.Lanes.Run(ctx, account.User.UID, hangsAfter, func() error { return run(m.Tool(account.User, account.Session)) })
+	return m.Lanes.Run(ctx, account.User.UID, hangsAfter, func() error { return run(m.Tool(account)) })
 }
 
-func (m *Mac) lookAtFiles(ctx context.Context, user platform.User, questions []platform.FileQuestion) (answers []platform.FileAnswer, err error) {
+func (m *Mac) lookAtFiles(ctx context.Context, user *platform.User, questions []platform.FileQuestion) (answers []platform.FileAnswer, err error) {
 	err = m.Lanes.Run(ctx, user.UID, hangsAfter, func() (err error) {
-		answers, err = m.Files.LookAtFiles(ctx, user, questions)
+		answers, err = m.Files.LookAtFiles(ctx, *user, questions)
 		return err
 	})
 	return answers, err
 }
 
-func (m *Mac) get(ctx context.Context, account *Account, id string) (vm prlctl.VM, err error) {
-	err = m.inLane(ctx, account, func(tool VMTool) (err error) {
+func (m *Mac) get(ctx context.Context, account *Account, id string) (*prlctl.VM, error) {
+	var vm prlctl.VM
+	err := m.inLane(ctx, account, func(tool VMTool) (err error) {
 		vm, err = tool.Get(ctx, id)
 		return err
 	})
-	return vm, err
+	return &vm, err
 }
 
 func (m *Mac) tell(ctx context.Context, account *Account, text string) {
 	if m.Tell != nil && account.Session {
-		m.Tell(ctx, account.User, text)
+		m.Tell(ctx, &account.User, text)
 	}
 }
 
@@ -230,40 +247,39 @@ func (m *Mac) vmProcesses(ctx context.Context, id string) ([]platform.Process, e
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(processes, func(process platform.Process) bool {
-		running, err := prlctl.ParseID(process.Arguments.VMID)
-		return err != nil || running != id || !prlctl.IsVMProgram(process.Path)
-	}), nil
+	running := processes[:0]
+	for i := range processes {
+		process := &processes[i]
+		if named, err := prlctl.ParseID(process.Arguments.VMID); err == nil && named == id && prlctl.IsVMProgram(process.Path) {
+			running = append(running, *process)
+		}
+	}
+	return running, nil
 }
 
-// listings are what fresh lists of accounts say.
-type listings struct {
-	accounts []Account
-	lists    map[uint32]prlctl.Listing // by uid
-	failed   map[uint32]error          // by uid: why there is no list, or none that is whole
+// listing is what a fresh list of an account says.
+type listing struct {
+	account *Account
+	list    prlctl.Listing
+	failed  error // why there is no list, or none that is whole
 }
+
+type listings []listing
 
 // listAll lists the machines of all accounts, side by side.
-func (m *Mac) listAll(ctx context.Context, accounts []Account) listings {
-	seen := listings{accounts: accounts, lists: make(map[uint32]prlctl.Listing), failed: make(map[uint32]error)}
-	var mu sync.Mutex
+func (m *Mac) listAll(ctx context.Context, accounts []*Account) listings {
+	seen := make(listings, len(accounts))
 	var visits sync.WaitGroup
-	for i := range accounts {
+	for i := range seen {
+		one := &seen[i]
+		one.account = accounts[i]
 		visits.Go(func() {
-			account := &accounts[i]
-			var list prlctl.Listing
-			err := m.inLane(ctx, account, func(tool VMTool) (err error) {
-				list, err = tool.List(ctx)
+			one.failed = m.inLane(ctx, one.account, func(tool VMTool) (err error) {
+				one.list, err = tool.List(ctx)
 				return err
 			})
-			mu.Lock()
-			defer mu.Unlock()
-			seen.lists[account.User.UID] = list
-			switch {
-			case err != nil:
-				seen.failed[account.User.UID] = err
-			case len(list.Unreadable) > 0:
-				seen.failed[account.User.UID] = &codeError{code: protocol.CodeUnreadableVM}
+			if one.failed == nil && len(one.list.Unreadable) > 0 {
+				one.failed = &codeError{code: protocol.CodeUnreadableVM}
 			}
 		})
 	}
@@ -272,38 +288,44 @@ func (m *Mac) listAll(ctx context.Context, accounts []Account) listings {
 }
 
 // unlisted is an account that could not be listed as a whole; nil if all were.
-func (l *listings) unlisted() (*Account, error) {
-	for i := range l.accounts {
-		if err := l.failed[l.accounts[i].User.UID]; err != nil {
-			return &l.accounts[i], err
+func (l listings) unlisted() (*Account, error) {
+	for i := range l {
+		if l[i].failed != nil {
+			return l[i].account, l[i].failed
 		}
 	}
 	return nil, nil
 }
 
-// find is a machine as an account lists it.
-func (l *listings) find(uid uint32, id string) (prlctl.VM, bool) {
-	for _, vm := range l.lists[uid].VMs {
-		if vm.ID == id {
-			return vm, true
+// find is a machine as an account lists it, or nil, and then why the list may not have it.
+func (l listings) find(uid uint32, id string) (vm *prlctl.VM, failed error) {
+	for i := range l {
+		if l[i].account.User.UID != uid {
+			continue
 		}
+		for n := range l[i].list.VMs {
+			if vm = &l[i].list.VMs[n]; vm.ID == id {
+				return vm, nil
+			}
+		}
+		return nil, l[i].failed
 	}
-	return prlctl.VM{}, false
+	return nil, nil
 }
 
 // listedVM is a machine in the list of an account.
 type listedVM struct {
 	account *Account
-	vm      prlctl.VM
+	vm      *prlctl.VM
 }
 
 func (v *listedVM) key() protocol.VMKey { return protocol.VMKey{ID: v.vm.ID, UID: v.account.User.UID} }
 
 // each are the machines of all lists, by account.
-func (l *listings) each() (all []listedVM) {
-	for i := range l.accounts {
-		for _, vm := range l.lists[l.accounts[i].User.UID].VMs {
-			all = append(all, listedVM{&l.accounts[i], vm})
+func (l listings) each() (all []listedVM) {
+	for i := range l {
+		for n := range l[i].list.VMs {
+			all = append(all, listedVM{l[i].account, &l[i].list.VMs[n]})
 		}
 	}
 	return all
@@ -311,28 +333,28 @@ func (l *listings) each() (all []listedVM) {
 
 // readConfig reads config.pvs of a machine, as its user. Of the bulk list the bundle's
 // path may be missing (facts/prlctl.md 2.1).
-func (m *Mac) readConfig(ctx context.Context, listed *listedVM) (prlctl.ConfigPVS, error) {
+func (m *Mac) readConfig(ctx context.Context, listed *listedVM) (*prlctl.ConfigPVS, error) {
 	vm, err := listed.vm, error(nil)
 	if vm.Bundle() == "" {
 		if vm, err = m.get(ctx, listed.account, vm.ID); err != nil {
-			return prlctl.ConfigPVS{}, err
+			return nil, err
 		}
 	}
 	configs, err := m.configsAt(ctx, listed.account, []string{vm.Bundle()})
 	if err != nil || configs[0] == nil {
-		return prlctl.ConfigPVS{}, errors.Join(err, &codeError{code: protocol.CodeNotReadable})
+		return nil, errors.Join(err, &codeError{code: protocol.CodeNotReadable})
 	}
-	return *configs[0], nil
+	return configs[0], nil
 }
 
 // readConfigs reads what can be read of config.pvs of many machines, with one look for
 // each account; where a bundle is, the last look of the agent says, or else the tool.
-func (m *Mac) readConfigs(ctx context.Context, all []listedVM) map[protocol.VMKey]prlctl.ConfigPVS {
-	found := make(map[protocol.VMKey]prlctl.ConfigPVS, len(all))
+func (m *Mac) readConfigs(ctx context.Context, all []listedVM) map[protocol.VMKey]*prlctl.ConfigPVS {
+	found := make(map[protocol.VMKey]*prlctl.ConfigPVS, len(all))
 	for len(all) > 0 {
-		count := slices.IndexFunc(all, func(listed listedVM) bool { return listed.account != all[0].account })
-		if count < 0 {
-			count = len(all)
+		count := 1
+		for count < len(all) && all[count].account == all[0].account {
+			count++
 		}
 		m.readConfigsOf(ctx, all[:count], found)
 		all = all[count:]
@@ -340,7 +362,7 @@ func (m *Mac) readConfigs(ctx context.Context, all []listedVM) map[protocol.VMKe
 	return found
 }
 
-func (m *Mac) readConfigsOf(ctx context.Context, ofAccount []listedVM, found map[protocol.VMKey]prlctl.ConfigPVS) {
+func (m *Mac) readConfigsOf(ctx context.Context, ofAccount []listedVM, found map[protocol.VMKey]*prlctl.ConfigPVS) {
 	bundles := make([]string, len(ofAccount))
 	for i := range ofAccount {
 		bundles[i] = ofAccount[i].vm.Bundle()
@@ -351,7 +373,7 @@ func (m *Mac) readConfigsOf(ctx context.Context, ofAccount []listedVM, found map
 	configs, _ := m.configsAt(ctx, ofAccount[0].account, bundles) // what is missing is asked for one by one
 	for i := range ofAccount {
 		if i < len(configs) && configs[i] != nil && configs[i].VMUUID == ofAccount[i].vm.ID {
-			found[ofAccount[i].key()] = *configs[i]
+			found[ofAccount[i].key()] = configs[i]
 			continue
 		}
 		if config, err := m.readConfig(ctx, &ofAccount[i]); err == nil {
@@ -366,16 +388,16 @@ func (m *Mac) configsAt(ctx context.Context, account *Account, bundles []string)
 	for i, bundle := range bundles {
 		questions[i] = platform.FileQuestion{Path: path.Join("/", bundle, "config.pvs"), Reader: prlctl.ConfigReader}
 	}
-	answers, err := m.lookAtFiles(ctx, account.User, questions)
+	answers, err := m.lookAtFiles(ctx, &account.User, questions)
 	if err != nil {
 		return nil, err
 	}
 	configs := make([]*prlctl.ConfigPVS, len(bundles))
-	for i, answer := range answers {
-		if bundles[i] == "" || answer.Err != nil {
+	for i := range answers {
+		if bundles[i] == "" || answers[i].Err != nil {
 			continue
 		}
-		if config, err := prlctl.DecodeConfigPVS(answer.Fields); err == nil {
+		if config, err := prlctl.DecodeConfigPVS(answers[i].Fields); err == nil {
 			configs[i] = &config
 		}
 	}
@@ -383,7 +405,7 @@ func (m *Mac) configsAt(ctx context.Context, account *Account, bundles []string)
 }
 
 // bundleIdentity is what an answer about a bundle's path says of it (H21).
-func bundleIdentity(answer platform.FileAnswer) protocol.Bundle {
+func bundleIdentity(answer *platform.FileAnswer) protocol.Bundle {
 	if answer.Volume == "" {
 		return protocol.Bundle{Device: answer.Device, Inode: answer.Inode}
 	}
@@ -391,7 +413,7 @@ func bundleIdentity(answer platform.FileAnswer) protocol.Bundle {
 }
 
 // state is a machine's state in lower case, as the tool has it.
-func stateOf(vm prlctl.VM) prlctl.State { return prlctl.State(strings.ToLower(string(vm.State))) }
+func stateOf(vm *prlctl.VM) prlctl.State { return prlctl.State(strings.ToLower(string(vm.State))) }
 
 // codeError is an error that is nothing but a code.
 type codeError struct {

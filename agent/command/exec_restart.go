@@ -35,6 +35,20 @@ type restartIntent struct {
 	Processes []vmRun `json:"processes"` // that run the machine
 }
 
+// isOtherIn reports whether one of the processes is not on record.
+func (i *restartIntent) isOtherIn(processes []platform.Process) bool {
+	for n := range processes {
+		process, known := &processes[n], false
+		for _, old := range i.Processes {
+			known = known || old.PID == process.PID && old.Started.Equal(process.Started)
+		}
+		if !known {
+			return true
+		}
+	}
+	return false
+}
+
 // vmRun is one process, for good.
 type vmRun struct {
 	PID     int       `json:"pid"`
@@ -49,19 +63,19 @@ func vmRuns(processes []platform.Process) (runs []vmRun) {
 }
 
 // Prepare only reads.
-func (r *Restart) Prepare(ctx context.Context, job Job) (Readiness, error) {
+func (r *Restart) Prepare(ctx context.Context, job *Job) (*Readiness, error) {
 	r.sawEvent(job) // an event with a time that is to come is forgotten before the command begins
 	return inTurn(ctx, r.Mac, job, r.prepare)
 }
 
-func (r *Restart) prepare(ctx context.Context, job Job) (Readiness, error) {
-	target := job.Command.Target
+func (r *Restart) prepare(ctx context.Context, job *Job) (*Readiness, error) {
+	target := &job.Command.Target
 	account, vm, ready, err := r.Mac.targetOf(ctx, target)
-	if err != nil || ready.State != "" {
+	if err != nil || ready != nil {
 		return ready, err
 	}
 	ready, err = r.Mac.checkTarget(ctx, account, vm, target)
-	if err != nil || ready.State != "" {
+	if err != nil || ready != nil {
 		return ready, err
 	}
 	if r.IsHeld(target.VM()) {
@@ -69,7 +83,7 @@ func (r *Restart) prepare(ctx context.Context, job Job) (Readiness, error) {
 	}
 	processes, err := r.Mac.vmProcesses(ctx, target.VMID)
 	if err != nil {
-		return Readiness{}, err
+		return nil, err
 	}
 	state := stateOf(vm)
 	switch {
@@ -81,9 +95,9 @@ func (r *Restart) prepare(ctx context.Context, job Job) (Readiness, error) {
 	}
 	intent, err := json.Marshal(restartIntent{Processes: vmRuns(processes)})
 	if err != nil {
-		return Readiness{}, fmt.Errorf("make intent: %w", err)
+		return nil, fmt.Errorf("make intent: %w", err)
 	}
-	return Readiness{Intent: intent}, nil
+	return &Readiness{Intent: intent}, nil
 }
 
 // restartSeenIn is how long an event of a restart is waited for.
@@ -91,7 +105,7 @@ const restartSeenIn = 30 * time.Second
 
 // Act asks the guest to restart. Where the tool says that this did not work, and only if
 // that is signed, the machine is ended and started.
-func (r *Restart) Act(ctx context.Context, job Job) error {
+func (r *Restart) Act(ctx context.Context, job *Job) error {
 	var params protocol.RestartParams
 	if err := job.Command.DecodeParams(&params); err != nil {
 		return err
@@ -118,12 +132,12 @@ func (r *Restart) Act(ctx context.Context, job Job) error {
 	return r.Mac.inLane(ctx, account, func(tool VMTool) error { return tool.Start(ctx, id) })
 }
 
-func (r *Restart) sawEvent(job Job) bool {
+func (r *Restart) sawEvent(job *Job) bool {
 	return r.RanAt != nil && r.RanAt(job.Command.Target.VM()).After(job.BegunAt)
 }
 
 // Verify only reads. Its error is that nothing was seen yet.
-func (r *Restart) Verify(ctx context.Context, job Job) (Outcome, error) {
+func (r *Restart) Verify(ctx context.Context, job *Job) (*Outcome, error) {
 	if r.sawEvent(job) && !job.BegunAt.IsZero() {
 		return restarted("event"), nil
 	}
@@ -133,29 +147,26 @@ func (r *Restart) Verify(ctx context.Context, job Job) (Outcome, error) {
 	}
 	processes, err := r.Mac.vmProcesses(ctx, job.Command.Target.VMID)
 	if err != nil {
-		return Outcome{}, err
-	}
-	isNew := func(run vmRun) bool {
-		return !slices.ContainsFunc(intent.Processes, func(old vmRun) bool { return old.PID == run.PID && old.Started.Equal(run.Started) })
+		return nil, err
 	}
 	// Another process of an account with a machine of the same id would be on record.
-	if runs := vmRuns(processes); slices.ContainsFunc(runs, isNew) && len(runs) <= max(len(intent.Processes), 1) {
+	if intent.isOtherIn(processes) && len(processes) <= max(len(intent.Processes), 1) {
 		return restarted("process"), nil
 	}
-	return Outcome{}, &codeError{code: protocol.CodeOutcomeUnknown, text: "No start was seen."}
+	return nil, &codeError{code: protocol.CodeOutcomeUnknown, text: "No start was seen."}
 }
 
-func restarted(how string) Outcome {
-	return Outcome{State: protocol.CommandSucceeded, Code: protocol.CodeGuestRestarted, Observed: map[string]string{"seen": how}}
+func restarted(how string) *Outcome {
+	return &Outcome{State: protocol.CommandSucceeded, Code: protocol.CodeGuestRestarted, Observed: map[string]string{"seen": how}}
 }
 
-// targetOf finds a command's machine in its owner's list.
-func (m *Mac) targetOf(ctx context.Context, target protocol.CommandTarget) (account *Account, vm prlctl.VM, ready Readiness, err error) {
+// targetOf finds a command's machine in its owner's list; ready is nil if it did.
+func (m *Mac) targetOf(ctx context.Context, target *protocol.CommandTarget) (account *Account, vm *prlctl.VM, ready *Readiness, err error) {
 	if account, err = m.account(ctx, target.UID); err != nil {
-		return nil, prlctl.VM{}, Readiness{}, err
+		return nil, nil, nil, err
 	}
 	if account == nil {
-		return nil, prlctl.VM{}, rejectedAs(protocol.CodeTargetOwner, "This Mac has no account with uid "+strconv.FormatUint(uint64(target.UID), 10)+"."), nil
+		return nil, nil, rejectedAs(protocol.CodeTargetOwner, "This Mac has no account with uid "+strconv.FormatUint(uint64(target.UID), 10)+"."), nil
 	}
 	vm, err = m.get(ctx, account, target.VMID)
 	switch {
@@ -166,28 +177,28 @@ func (m *Mac) targetOf(ctx context.Context, target protocol.CommandTarget) (acco
 	case vm.ID != target.VMID: // the tool takes an id in other letters, and nobody else does
 		return account, vm, rejectedAs(protocol.CodeCommandInvalid, "Its id is not written as the Mac reports it."), nil
 	}
-	return account, vm, Readiness{}, nil
+	return account, vm, nil, nil
 }
 
 // isRenamed reports whether a machine is called another name than the one that was
 // signed, of which a report holds no more than a part.
-func isRenamed(vm prlctl.VM, target protocol.CommandTarget) bool {
+func isRenamed(vm *prlctl.VM, target *protocol.CommandTarget) bool {
 	cut := func(name string) string { return protocol.CutText(name, protocol.MaxName) }
 	return target.VMName != "" && cut(vm.Name) != cut(target.VMName)
 }
 
-// checkTarget holds a machine against what was signed (H20, H21).
-func (m *Mac) checkTarget(ctx context.Context, account *Account, vm prlctl.VM, target protocol.CommandTarget) (Readiness, error) {
+// checkTarget holds a machine against what was signed (H20, H21); nil if it is that.
+func (m *Mac) checkTarget(ctx context.Context, account *Account, vm *prlctl.VM, target *protocol.CommandTarget) (*Readiness, error) {
 	if isRenamed(vm, target) {
 		return deferredAs(protocol.CodeTargetChanged, "It has another name.", time.Time{}), nil
 	}
 	bundle := vm.Bundle()
 	if bundle == "" || target.Bundle == (protocol.Bundle{}) {
-		return Readiness{}, nil
+		return nil, nil
 	}
-	answers, err := m.lookAtFiles(ctx, account.User, []platform.FileQuestion{{Path: bundle}})
-	if err == nil && (answers[0].Err != nil || bundleIdentity(answers[0]).IsOther(target.Bundle)) {
+	answers, err := m.lookAtFiles(ctx, &account.User, []platform.FileQuestion{{Path: bundle}})
+	if err == nil && (answers[0].Err != nil || bundleIdentity(&answers[0]).IsOther(target.Bundle)) {
 		return deferredAs(protocol.CodeTargetChanged, "Its bundle is another one.", time.Time{}), nil
 	}
-	return Readiness{}, err
+	return nil, err
 }

@@ -27,7 +27,7 @@ func TestH27_CMD_14_AHeldMachineIsNotRestarted(t *testing.T) {
 	m.vm(aliceUID, vmID).state = prlctl.StateRunning
 	executor := &Restart{Mac: m.mac(), IsHeld: func(key protocol.VMKey) bool { return key == protocol.VMKey{ID: vmID, UID: aliceUID} }}
 	for _, isForced := range []bool{false, true} {
-		job := Job{Command: m.command("vm.restart", protocol.RestartParams{Force: isForced}), Attempt: 1, BegunAt: m.now}
+		job := &Job{Command: m.command("vm.restart", protocol.RestartParams{Force: isForced}), Attempt: 1, BegunAt: m.now}
 		ready, err := executor.Prepare(t.Context(), job)
 		if err != nil || ready.State != protocol.CommandFailed || ready.Code != protocol.CodeRestartHeld {
 			t.Errorf("force %v: got %+v, %v", isForced, ready, err)
@@ -79,7 +79,7 @@ func TestH26_CMD_14_EvidenceOfARestart(t *testing.T) {
 			var ranAt time.Time
 			c.arm(m, &ranAt)
 			executor := &Restart{Mac: m.mac(), RanAt: func(protocol.VMKey) time.Time { return ranAt }, IsHeld: noneIsHeld}
-			job := Job{Command: m.command("vm.restart", protocol.RestartParams{Force: c.force}), Attempt: 1, BegunAt: m.now}
+			job := &Job{Command: m.command("vm.restart", protocol.RestartParams{Force: c.force}), Attempt: 1, BegunAt: m.now}
 			ready, err := executor.Prepare(t.Context(), job)
 			if err != nil || ready.State != "" {
 				t.Fatalf("got %+v, %v", ready, err)
@@ -87,6 +87,9 @@ func TestH26_CMD_14_EvidenceOfARestart(t *testing.T) {
 			job.Intent = ready.Intent
 			_ = executor.Act(t.Context(), job)
 			seen, err := executor.Verify(t.Context(), job)
+			if seen == nil {
+				seen = &Outcome{}
+			}
 			if !slices.Equal(m.calls, c.calls) || seen.Code != c.code || (protocol.CodeOf(err) == protocol.CodeOutcomeUnknown) != (c.code == "") {
 				t.Errorf("called %v, got %+v, %v", m.calls, seen, err)
 			}
@@ -100,7 +103,7 @@ func TestH26_ARestartThatTheJournalHasLost(t *testing.T) {
 	m := newTestMac(t)
 	m.processes = []platform.Process{vmProcess(9, vmID, m.now)}
 	executor := &Restart{Mac: m.mac(), RanAt: func(protocol.VMKey) time.Time { return m.now }, IsHeld: noneIsHeld}
-	seen, err := executor.Verify(t.Context(), Job{Command: m.command("vm.restart", protocol.RestartParams{})})
+	seen, err := executor.Verify(t.Context(), &Job{Command: m.command("vm.restart", protocol.RestartParams{})})
 	if err != nil || seen.State != protocol.CommandFailed || seen.Code != protocol.CodeOutcomeUnknown {
 		t.Errorf("got %+v, %v", seen, err)
 	}
@@ -130,7 +133,7 @@ func TestH20_CMD_14_WhatIsNotRestarted(t *testing.T) {
 			m := newTestMac(t)
 			m.vm(aliceUID, vmID).state = prlctl.StateRunning
 			c.arm(m)
-			ready, err := (&Restart{Mac: m.mac(), IsHeld: noneIsHeld}).Prepare(t.Context(), Job{Command: m.command("vm.restart", protocol.RestartParams{})})
+			ready, err := (&Restart{Mac: m.mac(), IsHeld: noneIsHeld}).Prepare(t.Context(), &Job{Command: m.command("vm.restart", protocol.RestartParams{})})
 			if err != nil || ready.State != c.state || ready.Code != c.code {
 				t.Errorf("want %s %s, got %+v, %v", c.state, c.code, ready, err)
 			}

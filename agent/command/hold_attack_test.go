@@ -56,7 +56,7 @@ func TestH69_H27_ListsThatAreRefused(t *testing.T) {
 				}
 				before := b.holds.Report()
 				envelope := signHolds(t, c.list(), c.keys...)
-				if got := b.holds.take(envelope, 0); got != c.want {
+				if got := b.holds.take(&envelope, 0); got != c.want {
 					t.Fatalf("it is %q, want %q", got, c.want)
 				}
 				after := b.holds.Report()
@@ -66,7 +66,7 @@ func TestH69_H27_ListsThatAreRefused(t *testing.T) {
 				if c.want != "" && b.count(eventHoldsRefused) != 1 {
 					t.Error("no event tells of it")
 				}
-				b.holds.take(envelope, 0) // the portal sends it again with every answer
+				b.holds.take(&envelope, 0) // the portal sends it again with every answer
 				if b.count(eventHoldsRefused) > 1 {
 					t.Error("each answer makes an event")
 				}
@@ -80,7 +80,7 @@ func TestH69_PayloadTypes(t *testing.T) {
 	inHoldBubble(t, func(b *holdBench) {
 		payload, _ := signHolds(t, listOf(1, holdOf(aliceUID, vmID)), testKey(1)).Unverified()
 		for _, kind := range []string{protocol.PayloadCommand, protocol.PayloadHead, ""} {
-			if got := b.holds.take(protocol.Sign(kind, payload, testKey(1)), 0); got != protocol.CodeCommandSignature {
+			if got := b.holds.take(new(protocol.Sign(kind, payload, testKey(1))), 0); got != protocol.CodeCommandSignature {
 				t.Errorf("as %q it is %q", kind, got)
 			}
 		}
@@ -107,22 +107,22 @@ func holdCommand(t testing.TB, kind string, vm protocol.VMKey, list protocol.Hol
 func TestCMD02_CMD03_H69_LockAndUnlock(t *testing.T) {
 	t.Parallel()
 	alice, bob := holdOf(aliceUID, vmID), holdOf(bobUID, otherID)
-	done := func(code protocol.Code) Outcome { return Outcome{State: protocol.CommandSucceeded, Code: code} }
+	done := func(code protocol.Code) *Outcome { return &Outcome{State: protocol.CommandSucceeded, Code: code} }
 	one, stranger := testKey(1), testKey(9)
 	for name, c := range map[string]struct {
 		kind  string
 		list  protocol.HoldList
 		key   ed25519.PrivateKey
-		want  Outcome
+		want  *Outcome
 		after uint64
 	}{
 		"lock":                         {"vm.lock", listOf(4, bob, alice), one, done(protocol.CodeHoldPlaced), 4},
 		"unlock":                       {"vm.unlock", listOf(4, bob), one, done(protocol.CodeHoldLifted), 4},
-		"lock that names no machine":   {"vm.lock", listOf(4, bob), one, Outcome{State: protocol.CommandRejected, Code: protocol.CodeCommandInvalid}, 3},
-		"unlock that names it":         {"vm.unlock", listOf(4, bob, alice), one, Outcome{State: protocol.CommandRejected, Code: protocol.CodeCommandInvalid}, 3},
-		"lock that is too old":         {"vm.lock", listOf(2, bob, alice), one, Outcome{State: protocol.CommandFailed, Code: protocol.CodeHoldsOutdated}, 3},
+		"lock that names no machine":   {"vm.lock", listOf(4, bob), one, &Outcome{State: protocol.CommandRejected, Code: protocol.CodeCommandInvalid}, 3},
+		"unlock that names it":         {"vm.unlock", listOf(4, bob, alice), one, &Outcome{State: protocol.CommandRejected, Code: protocol.CodeCommandInvalid}, 3},
+		"lock that is too old":         {"vm.lock", listOf(2, bob, alice), one, &Outcome{State: protocol.CommandFailed, Code: protocol.CodeHoldsOutdated}, 3},
 		"unlock that is done already":  {"vm.unlock", listOf(2, bob), one, done(protocol.CodeHoldLifted), 3},
-		"lock that a stranger's signs": {"vm.lock", listOf(4, bob, alice), stranger, Outcome{State: protocol.CommandRejected, Code: protocol.CodeCommandSignature}, 3},
+		"lock that a stranger's signs": {"vm.lock", listOf(4, bob, alice), stranger, &Outcome{State: protocol.CommandRejected, Code: protocol.CodeCommandSignature}, 3},
 		"lock that drops another":      {"vm.lock", listOf(4, alice), one, done(protocol.CodeHoldPlaced), 4},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -243,7 +243,7 @@ func TestH22_H27_HoldsOutliveTheStore(t *testing.T) {
 			if state := b.mac.stateOf(aliceUID, vmID); state != prlctl.StateSuspended || b.holds.Report().Version != 7 {
 				t.Errorf("%s: it is %s", loss, state)
 			}
-			if got := b.holds.take(signHolds(t, listOf(6), testKey(1), testKey(2)), 0); got != protocol.CodeHoldsOutdated {
+			if got := b.holds.take(new(signHolds(t, listOf(6), testKey(1), testKey(2))), 0); got != protocol.CodeHoldsOutdated {
 				t.Errorf("%s: an older list is %q", loss, got)
 			}
 		}

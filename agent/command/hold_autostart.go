@@ -70,7 +70,7 @@ func (h *Holds) startSetting(uid uint32, work func()) {
 func (h *Holds) setAutostart(ctx context.Context, account *Account, id string, decide func(shown string) (to string, err error)) (done bool, code protocol.Code) {
 	limited, cancel := context.WithTimeout(ctx, prlctl.SetLimit+2*holdLookLimit)
 	defer cancel()
-	tool := h.options.Tool(account.User, account.Session)
+	tool := h.options.Tool(account)
 	shown, err := autostartOf(limited, tool, id)
 	if err != nil {
 		return false, protocol.CodeOf(err)

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"prlagent/agent/protocol"
-	"prlagent/platform"
 )
 
 // Events of holds.
@@ -98,13 +97,13 @@ func (h *Holds) event(kind string, record *holdRecord, code protocol.Code) proto
 const holdText = "Your organization has locked one of your Parallels virtual machines. It is suspended whenever it runs, until the lock is lifted."
 
 // notify tells the machine's user, once in a while. It does not wait.
-func (h *Holds) notify(ctx context.Context, key protocol.VMKey, user platform.User, session bool) {
+func (h *Holds) notify(ctx context.Context, key protocol.VMKey, account *Account) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	one := h.holds[key]
-	if one == nil || !session || h.options.Tell == nil || !one.sight.noticedAt.IsZero() && time.Since(one.sight.noticedAt) < holdNotices {
+	if one == nil || !account.Session || h.options.Tell == nil || !one.sight.noticedAt.IsZero() && time.Since(one.sight.noticedAt) < holdNotices {
 		return
 	}
 	one.sight.noticedAt = time.Now()
-	h.running.Go(func() { h.options.Tell(ctx, user, holdText) })
+	h.running.Go(func() { h.options.Tell(ctx, &account.User, holdText) })
 }

@@ -303,7 +303,7 @@ func (b *holdBench) open() {
 		b.t.Fatal(err)
 	}
 	b.store = state
-	b.holds, err = NewHolds(HoldOptions{
+	b.holds, err = NewHolds(&HoldOptions{
 		Store: state, Folder: b.folder, Circumstances: b.circumstances, Directory: b.mac, Log: zerolog.Nop(),
 		Commit: func(change func(*store.Tx) error, events ...protocol.Event) error {
 			b.mu.Lock()
@@ -327,8 +327,8 @@ func (b *holdBench) open() {
 			}
 			return user.UID
 		},
-		Tool: func(user platform.User, _ bool) HoldTool { return holdUser{b.mac, user.UID} },
-		Tell: func(_ context.Context, user platform.User, text string) {
+		Tool: func(account *Account) HoldTool { return holdUser{b.mac, account.User.UID} },
+		Tell: func(_ context.Context, user *platform.User, text string) {
 			b.mac.mu.Lock()
 			defer b.mac.mu.Unlock()
 			b.mac.told = append(b.mac.told, user.Name)
@@ -387,14 +387,14 @@ func (b *holdBench) restart(away time.Duration) {
 	b.open()
 }
 
-func (b *holdBench) circumstances() Circumstances {
+func (b *holdBench) circumstances() *Circumstances {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now
 	now.Clock.Trusted = testNow.Add(time.Since(b.began))
 	now.Clock.Wall = now.Clock.Trusted.Add(b.shift)
 	now.Clock.Likely = latest(now.Clock.Wall, now.Clock.Trusted)
-	return now
+	return &now
 }
 
 func (b *holdBench) change(do func(*Circumstances)) {
@@ -428,7 +428,7 @@ func signHolds(t testing.TB, list protocol.HoldList, keys ...ed25519.PrivateKey)
 // give delivers a list, and lets what follows happen as far as it does at once.
 func (b *holdBench) give(version uint64, holds ...protocol.Hold) {
 	b.t.Helper()
-	if code := b.holds.take(signHolds(b.t, listOf(version, holds...), testKey(1)), 0); code != "" {
+	if code := b.holds.take(new(signHolds(b.t, listOf(version, holds...), testKey(1))), 0); code != "" {
 		b.t.Fatalf("the list is refused: %s", code)
 	}
 	synctest.Wait()

@@ -253,11 +253,11 @@ func TestH69_ListFromTheFuture(t *testing.T) {
 		b.give(1, one)
 		future := listOf(2)
 		future.IssuedAt = testNow.Add(25 * time.Hour)
-		if got := b.holds.take(signHolds(t, future, testKey(1)), 0); got != protocol.CodeCommandSignature {
+		if got := b.holds.take(new(signHolds(t, future, testKey(1))), 0); got != protocol.CodeCommandSignature {
 			t.Errorf("it is %q", got)
 		}
 		time.Sleep(24 * time.Hour)
-		if got := b.holds.take(signHolds(t, future, testKey(1)), 0); got != "" {
+		if got := b.holds.take(new(signHolds(t, future, testKey(1))), 0); got != "" {
 			t.Errorf("after the hold is over, it is %q", got)
 		}
 	})
@@ -270,7 +270,7 @@ func TestH69_TooManyHolds(t *testing.T) {
 		for i := range 1000 {
 			holds = append(holds, holdOf(aliceUID, fmt.Sprintf("%08x-0000-4000-8000-000000000000", i+1)))
 		}
-		if got := b.holds.take(signHolds(t, listOf(1, holds...), testKey(1)), 0); got != protocol.CodeCommandInvalid {
+		if got := b.holds.take(new(signHolds(t, listOf(1, holds...), testKey(1))), 0); got != protocol.CodeCommandInvalid {
 			t.Errorf("it is %q", got)
 		}
 	})
@@ -333,7 +333,7 @@ func TestH22_H27_StoreIsLostWhileTheLookHangs(t *testing.T) {
 		}
 		b.wantState(bobUID, otherID, protocol.HoldEnded, "")
 		b.change(func(now *Circumstances) { now.Target = holdCircumstances().Target })
-		if got := b.holds.take(signHolds(t, listOf(6), testKey(1), testKey(2)), 0); got != protocol.CodeHoldsOutdated {
+		if got := b.holds.take(new(signHolds(t, listOf(6), testKey(1), testKey(2))), 0); got != protocol.CodeHoldsOutdated {
 			t.Errorf("an older list is %q", got)
 		}
 		b.give(8)

@@ -48,17 +48,17 @@ func (h *Holds) step(ctx context.Context) (wait time.Duration, bounded bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.restore(now)
-	h.expire(now.Clock)
+	h.expire(&now.Clock)
 	watched := h.consented(now)
 	h.takeHints(watched)
 	if len(watched) > 0 {
 		h.mu.Unlock()
 		processes, err := h.options.Directory.Processes(ctx)
 		h.mu.Lock()
-		processes = slices.DeleteFunc(processes, func(process platform.Process) bool { return !prlctl.IsVMProgram(process.Path) })
+		running := thatRunVMs(processes)
 		for _, one := range watched {
 			if h.holds[one.VMKey] == one && !one.record.isOver() {
-				h.sight(one, processes, err, now.Clock.Wall)
+				h.sight(one, running, err, now.Clock.Wall)
 			}
 		}
 	}
@@ -67,9 +67,19 @@ func (h *Holds) step(ctx context.Context) (wait time.Duration, bounded bool) {
 	return wait, bounded
 }
 
+// thatRunVMs are those of the processes that run machines.
+func thatRunVMs(processes []platform.Process) (running []*platform.Process) {
+	for i := range processes {
+		if prlctl.IsVMProgram(processes[i].Path) {
+			running = append(running, &processes[i])
+		}
+	}
+	return running
+}
+
 // expire ends the holds whose time is over. Only the trusted time counts: setting this
 // Mac's clock neither ends a hold nor revives one. With mu.
-func (h *Holds) expire(clock Clock) {
+func (h *Holds) expire(clock *Clock) {
 	ended := false
 	for _, one := range h.holds {
 		if !one.record.isOver() && one.isExpired(clock) {
@@ -83,13 +93,13 @@ func (h *Holds) expire(clock Clock) {
 	}
 }
 
-func (one *hold) isExpired(clock Clock) bool {
+func (one *hold) isExpired(clock *Clock) bool {
 	return !one.ExpiresAt.IsZero() && !clock.Trusted.Before(one.ExpiresAt)
 }
 
 // consented are the machines that are to be kept suspended now. Where the Mac's
 // configuration does not want that any more, they are said to be unenforced. With mu.
-func (h *Holds) consented(now Circumstances) (watched []*hold) {
+func (h *Holds) consented(now *Circumstances) (watched []*hold) {
 	denied := now.Trust.deniedBy()
 	for _, one := range h.inOrder() {
 		switch {
@@ -170,15 +180,14 @@ type doubtedProcess struct {
 
 // sight takes in what a look at the process table says of a machine: processes are those
 // that run machines. With mu.
-func (h *Holds) sight(one *hold, processes []platform.Process, failed error, wall time.Time) {
+func (h *Holds) sight(one *hold, processes []*platform.Process, failed error, wall time.Time) {
 	s := &one.sight
 	var own []holdProcess
 	doubted := s.doubted[:0]
-	for i := range processes {
-		process := &processes[i]
+	for _, process := range processes {
 		id := holdProcess{process.PID, process.Started.UnixNano()}
 		switch {
-		case h.isOwn(one, process):
+		case h.isOwn(one.VMKey, process):
 			own = append(own, id)
 			if !slices.Contains(s.running, id) {
 				h.noteStart(one, wall)
@@ -199,9 +208,9 @@ func (h *Holds) sight(one *hold, processes []platform.Process, failed error, wal
 
 // isOwn reports whether a process runs the machine for sure: it has its id, and is its
 // owner's. Below a root one account plays all users.
-func (h *Holds) isOwn(one *hold, process *platform.Process) bool {
+func (h *Holds) isOwn(key protocol.VMKey, process *platform.Process) bool {
 	id, err := prlctl.ParseID(process.Arguments.VMID)
-	return err == nil && id == one.ID && process.UID == one.UID && h.options.UIDOnDisk(platform.User{UID: one.UID}) == one.UID
+	return err == nil && id == key.ID && process.UID == key.UID && h.options.UIDOnDisk(platform.User{UID: key.UID}) == key.UID
 }
 
 // mayBe reports whether a process may run the machine: it has its id and is somebody
@@ -236,7 +245,7 @@ func (h *Holds) noteViolation(one *hold, wall time.Time) {
 }
 
 // begin begins to suspend what runs, and says when to look again. With mu.
-func (h *Holds) begin(ctx context.Context, now Circumstances) (wait time.Duration, bounded bool) {
+func (h *Holds) begin(ctx context.Context, now *Circumstances) (wait time.Duration, bounded bool) {
 	wait = h.options.Poll
 	for _, one := range h.inOrder() {
 		if one.record.isOver() {
@@ -248,7 +257,7 @@ func (h *Holds) begin(ctx context.Context, now Circumstances) (wait time.Duratio
 		}
 		switch {
 		case h.isDue(one):
-			h.start(ctx, one, now)
+			h.start(ctx, one, now.Clock.Wall)
 		case one.record.State == protocol.HoldKept && one.sight.autostart.isDue() && !h.setting[one.UID]:
 			h.startAutostartOff(ctx, one)
 		}
@@ -293,11 +302,11 @@ func reasonOr(code, otherwise protocol.Code) protocol.Code {
 }
 
 // start has somebody work on the machine. With mu.
-func (h *Holds) start(ctx context.Context, one *hold, now Circumstances) {
+func (h *Holds) start(ctx context.Context, one *hold, wall time.Time) {
 	s := &one.sight
 	work := &suspension{
 		holds: h, key: one.VMKey, doubted: slices.Clone(s.doubted), others: s.sharers(),
-		isSeen: len(s.running) > 0, wasPaused: one.record.Paused, running: slices.Clone(s.running), wall: now.Clock.Wall,
+		isSeen: len(s.running) > 0, wasPaused: one.record.Paused, running: slices.Clone(s.running), wall: wall,
 	}
 	if s.busy, s.hinted = true, false; s.since.IsZero() && s.doubtAt.IsZero() {
 		s.doubtAt = time.Now()
@@ -350,17 +359,17 @@ type SeenVM struct {
 func (h *Holds) Saw(machines []SeenVM, listed []uint32) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	byKey := make(map[protocol.VMKey]SeenVM, len(machines))
-	for _, machine := range machines {
-		byKey[machine.VMKey] = machine
+	byKey := make(map[protocol.VMKey]*SeenVM, len(machines))
+	for i := range machines {
+		byKey[machines[i].VMKey] = &machines[i]
 	}
 	for _, one := range h.holds {
-		seen, found := byKey[one.VMKey]
+		seen := byKey[one.VMKey]
 		switch {
 		case one.record.isOver():
-		case found && !seen.Stale:
+		case seen != nil && !seen.Stale:
 			h.noteThere(one, seen)
-		case !found && slices.Contains(listed, one.UID) && !one.sight.busy && len(one.sight.running) == 0:
+		case seen == nil && slices.Contains(listed, one.UID) && !one.sight.busy && len(one.sight.running) == 0:
 			h.noteGone(one, machines)
 		}
 	}
@@ -369,7 +378,7 @@ func (h *Holds) Saw(machines []SeenVM, listed []uint32) {
 }
 
 // noteThere takes in that the machine is there. With mu.
-func (h *Holds) noteThere(one *hold, seen SeenVM) {
+func (h *Holds) noteThere(one *hold, seen *SeenVM) {
 	if seen.Bundle != (protocol.Bundle{}) && seen.Bundle != one.record.Bundle {
 		one.record.Bundle = seen.Bundle
 		h.unkept[one.VMKey] = true
@@ -385,8 +394,8 @@ func (h *Holds) noteThere(one *hold, seen SeenVM) {
 // and is for an administrator to lock. With mu.
 func (h *Holds) noteGone(one *hold, machines []SeenVM) {
 	code := protocol.Code("")
-	for _, other := range machines {
-		if one.record.Bundle != (protocol.Bundle{}) && other.Bundle == one.record.Bundle {
+	for i := range machines {
+		if one.record.Bundle != (protocol.Bundle{}) && machines[i].Bundle == one.record.Bundle {
 			code = protocol.CodeTargetChanged
 		}
 	}

@@ -26,23 +26,23 @@ type signedHolds struct {
 }
 
 // openHolds reads a list. How many keys it needs is known only once it is read.
-func openHolds(envelope protocol.Envelope, keys []protocol.TrustedKey) (signedHolds, protocol.Code) {
+func openHolds(envelope *protocol.Envelope, keys []protocol.TrustedKey) (*signedHolds, protocol.Code) {
 	payload, err := envelope.Verify(protocol.PayloadHolds, keys, 1)
 	if err != nil {
-		return signedHolds{}, protocol.CodeCommandSignature
+		return nil, protocol.CodeCommandSignature
 	}
 	signed, err := parseHolds(envelope, payload)
 	if err != nil {
-		return signedHolds{}, protocol.CodeCommandInvalid
+		return nil, protocol.CodeCommandInvalid
 	}
 	return signed, ""
 }
 
 // parseHolds reads the payload of an envelope that was verified.
-func parseHolds(envelope protocol.Envelope, payload []byte) (signedHolds, error) {
+func parseHolds(envelope *protocol.Envelope, payload []byte) (*signedHolds, error) {
 	list, err := protocol.ParseHoldList(payload)
 	if err != nil {
-		return signedHolds{}, err
+		return nil, err
 	}
 	for i := range list.Holds {
 		if id, err := prlctl.ParseID(list.Holds[i].ID); err == nil { // as the tools write it
@@ -50,14 +50,14 @@ func parseHolds(envelope protocol.Envelope, payload []byte) (signedHolds, error)
 		}
 	}
 	sum := sha256.Sum256(payload)
-	return signedHolds{list: list, envelope: envelope, sha256: hex.EncodeToString(sum[:])}, nil
+	return &signedHolds{list: list, envelope: *envelope, sha256: hex.EncodeToString(sum[:])}, nil
 }
 
 // refusedBy is why the list may not take the place of another; empty if it may, and
 // also if it is the same. granted is how many keys are known to have signed it as a
 // whole, as those of the command that carries it; its own signatures count as well.
-func (s signedHolds) refusedBy(current signedHolds, now Circumstances, granted int) protocol.Code {
-	mac := now.Target
+func (s *signedHolds) refusedBy(current *signedHolds, now *Circumstances, granted int) protocol.Code {
+	mac := &now.Target
 	switch {
 	case mac.DeviceID == "" || s.list.DeviceID != mac.DeviceID, mac.Serial == "" || !strings.EqualFold(s.list.MacSerial, mac.Serial):
 		return protocol.CodeCommandOtherMac
@@ -66,7 +66,7 @@ func (s signedHolds) refusedBy(current signedHolds, now Circumstances, granted i
 	case s.list.Version <= current.list.Version:
 		return protocol.CodeHoldsOutdated
 	}
-	for _, kind := range changes(current.list, s.list, now.Clock.Trusted) {
+	for _, kind := range changes(current.list.Holds, s.list.Holds, now.Clock.Trusted) {
 		if !slices.Contains(now.Trust.Allowed, kind) {
 			return protocol.CodeCommandUnlisted
 		}
@@ -79,27 +79,28 @@ func (s signedHolds) refusedBy(current signedHolds, now Circumstances, granted i
 }
 
 // signatures is how many keys must have signed a command of a type; 0: it does not run.
-func (t Trust) signatures(kind string) int {
+func (t *Trust) signatures(kind string) int {
 	if needed, set := t.Thresholds[kind]; set {
 		return needed
 	}
 	return 1
 }
 
-// changes are the types of commands that would make one list of the other: who may only
+// changes are the types of commands that would make one list of holds of the other: who may only
 // lock cannot leave a machine out, nor have it end earlier. What is over may be left out
 // by anybody: by the trusted time, since who signs can write any time into a list.
-func changes(before, after protocol.HoldList, now time.Time) (kinds []string) {
-	known := make(map[protocol.VMKey]protocol.Hold, len(before.Holds))
-	for _, hold := range before.Holds {
-		known[hold.VMKey] = hold
+func changes(before, after []protocol.Hold, now time.Time) (kinds []string) {
+	known := make(map[protocol.VMKey]*protocol.Hold, len(before))
+	for i := range before {
+		known[before[i].VMKey] = &before[i]
 	}
 	locks, unlocks := false, false
-	for _, hold := range after.Holds {
-		old, was := known[hold.VMKey]
+	for i := range after {
+		hold := &after[i]
+		old := known[hold.VMKey]
 		delete(known, hold.VMKey)
-		locks = locks || !was || !isSameHold(old, hold)
-		unlocks = unlocks || was && endsEarlier(hold.ExpiresAt, old.ExpiresAt)
+		locks = locks || old == nil || !isSameHold(old, hold)
+		unlocks = unlocks || old != nil && endsEarlier(hold.ExpiresAt, old.ExpiresAt)
 	}
 	for _, left := range known {
 		unlocks = unlocks || left.ExpiresAt.IsZero() || now.Before(left.ExpiresAt)
@@ -113,7 +114,7 @@ func changes(before, after protocol.HoldList, now time.Time) (kinds []string) {
 	return kinds
 }
 
-func isSameHold(a, b protocol.Hold) bool {
+func isSameHold(a, b *protocol.Hold) bool {
 	return a.CommandID == b.CommandID && a.Since.Equal(b.Since) && a.ExpiresAt.Equal(b.ExpiresAt) && a.Force == b.Force
 }
 
@@ -123,7 +124,7 @@ func endsEarlier(ends, than time.Time) bool {
 
 // deniedBy is why nothing is held although a list says so: the Mac's configuration is
 // what allows it, today as well. Empty if it does.
-func (t Trust) deniedBy() protocol.Code {
+func (t *Trust) deniedBy() protocol.Code {
 	switch {
 	case !slices.Contains(t.Allowed, lockType):
 		return protocol.CodeCommandUnlisted

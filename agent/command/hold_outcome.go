@@ -27,7 +27,7 @@ func (h *Holds) wants(key protocol.VMKey) (isHeld, isForced bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	one := h.holds[key]
-	if one == nil || one.record.isOver() || one.isExpired(now.Clock) || now.Trust.deniedBy() != "" {
+	if one == nil || one.record.isOver() || one.isExpired(&now.Clock) || now.Trust.deniedBy() != "" {
 		return false, false
 	}
 	return true, one.Force
@@ -170,7 +170,9 @@ func (h *Holds) startedAgain(key protocol.VMKey, isSeen bool, wall time.Time) {
 // hasOther reports whether another process runs the machine than those.
 func (h *Holds) hasOther(key protocol.VMKey, than []holdProcess) (has bool) {
 	h.of(key, func(one *hold) {
-		has = slices.ContainsFunc(one.sight.running, func(process holdProcess) bool { return !slices.Contains(than, process) })
+		for _, process := range one.sight.running {
+			has = has || !slices.Contains(than, process)
+		}
 	})
 	return has
 }

@@ -23,11 +23,12 @@ func PlacedIn(tx *store.Tx) (held, autostarts int, err error) {
 	if err != nil || !found {
 		return 0, autostarts, err
 	}
-	signed, err := keptHolds(kept.Envelope)
+	signed, err := keptHolds(&kept.Envelope)
 	if err != nil {
 		return 0, 0, err
 	}
-	for _, one := range signed.list.Holds {
+	for i := range signed.list.Holds {
+		one := &signed.list.Holds[i]
 		if record := records[one.VMKey]; record == nil || !record.isAbout(one) || !record.isOver() {
 			held++
 		}

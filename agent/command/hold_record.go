@@ -44,10 +44,10 @@ type holdRecord struct {
 
 // isAbout reports whether the record is of this hold, and not of one before it. A lock is
 // its command: the clocks of two operators say nothing of which of theirs is the later.
-func (r *holdRecord) isAbout(hold protocol.Hold) bool { return r.CommandID == hold.CommandID }
+func (r *holdRecord) isAbout(hold *protocol.Hold) bool { return r.CommandID == hold.CommandID }
 
 // takeOver has the record say what was signed.
-func (r *holdRecord) takeOver(hold protocol.Hold) {
+func (r *holdRecord) takeOver(hold *protocol.Hold) {
 	r.VMKey, r.CommandID, r.LockedAt, r.ExpiresAt, r.Force = hold.VMKey, hold.CommandID, hold.Since, hold.ExpiresAt, hold.Force
 }
 
@@ -57,10 +57,10 @@ func (r *holdRecord) isOver() bool {
 }
 
 // loadHolds gives what the store has.
-func loadHolds(state *store.Store) (list keptList, found bool, records map[protocol.VMKey]*holdRecord, err error) {
-	records = make(map[protocol.VMKey]*holdRecord)
+func loadHolds(state *store.Store) (list *keptList, found bool, records map[protocol.VMKey]*holdRecord, err error) {
+	list, records = &keptList{}, make(map[protocol.VMKey]*holdRecord)
 	err = state.View(func(tx *store.Tx) (err error) {
-		if found, err = holdLists.Get(tx, holdListKey, &list); err != nil {
+		if found, err = holdLists.Get(tx, holdListKey, list); err != nil {
 			return err
 		}
 		return holdRecords.Each(tx, func(_ string, record *holdRecord) error {
@@ -69,7 +69,7 @@ func loadHolds(state *store.Store) (list keptList, found bool, records map[proto
 		})
 	})
 	if err != nil {
-		return keptList{}, false, nil, fmt.Errorf("open holds: %w", err)
+		return nil, false, nil, fmt.Errorf("open holds: %w", err)
 	}
 	return list, found, records, nil
 }
@@ -88,28 +88,29 @@ type holdsCopy struct {
 // maxHoldsCopy is for a list and as many records as it can have holds.
 const maxHoldsCopy = 2 * protocol.MaxPolicy
 
-func readHoldsCopy(path string) (copied holdsCopy, found bool, err error) {
+func readHoldsCopy(path string) (copied *holdsCopy, found bool, err error) {
+	copied = &holdsCopy{}
 	data, err := safefile.ReadTrustedFile(path, uint32(os.Geteuid()), maxHoldsCopy)
 	if errors.Is(err, fs.ErrNotExist) {
-		return holdsCopy{}, false, nil
+		return copied, false, nil
 	}
 	if err == nil {
-		err = json.Unmarshal(data, &copied)
+		err = json.Unmarshal(data, copied)
 	}
 	if err != nil {
-		return holdsCopy{}, false, fmt.Errorf("read copy of holds: %w", err)
+		return copied, false, fmt.Errorf("read copy of holds: %w", err)
 	}
 	return copied, true, nil
 }
 
 // equals reports whether another copy would be written the same.
-func (c holdsCopy) equals(other holdsCopy) bool {
+func (c *holdsCopy) equals(other *holdsCopy) bool {
 	one, err := json.Marshal(c)
 	another, failed := json.Marshal(other)
 	return err == nil && failed == nil && bytes.Equal(one, another)
 }
 
-func (c holdsCopy) write(path string) error {
+func (c *holdsCopy) write(path string) error {
 	data, err := json.Marshal(c)
 	if err == nil {
 		err = inFolderOf(path, func(folder *safefile.Folder, name string) error { return folder.WriteFile(name, data, 0o600, -1) })
@@ -148,8 +149,8 @@ func (h *Holds) copy() {
 }
 
 // copied is what the copy is to have. With mu.
-func (h *Holds) copied() holdsCopy {
-	copied := holdsCopy{List: keptList{Envelope: h.current.envelope, TakenAt: h.takenAt}}
+func (h *Holds) copied() *holdsCopy {
+	copied := &holdsCopy{List: keptList{Envelope: h.current.envelope, TakenAt: h.takenAt}}
 	for _, one := range h.inOrder() {
 		if one.record.isOver() || one.record.Autostart != "" {
 			copied.Records = append(copied.Records, one.record)
@@ -165,7 +166,7 @@ func (h *Holds) copied() holdsCopy {
 // one, as after it was damaged. Its signature must be good today. Where it is not known
 // yet which Mac this is, it is believed to be the one that it was: what turns out to be
 // another Mac's is discarded with the rest (H02). With mu.
-func (h *Holds) restore(now Circumstances) {
+func (h *Holds) restore(now *Circumstances) {
 	if h.restored {
 		if !h.isCopied {
 			h.copy()
@@ -185,10 +186,10 @@ func (h *Holds) restore(now Circumstances) {
 	if copied.List.Envelope.PayloadType == "" || len(now.Trust.Keys) == 0 {
 		return // it is not known yet whom this Mac trusts
 	}
-	came, code := openHolds(copied.List.Envelope, now.Trust.Keys)
-	isOthers := now.Target.Serial != "" && !strings.EqualFold(came.list.MacSerial, now.Target.Serial)
+	came, code := openHolds(&copied.List.Envelope, now.Trust.Keys)
+	isOthers := code == "" && now.Target.Serial != "" && !strings.EqualFold(came.list.MacSerial, now.Target.Serial)
 	switch {
-	case code == "" && isOthers, code != "" && h.current.list.Version == 0:
+	case isOthers, code != "" && h.current.list.Version == 0:
 		return // nothing to put in its place
 	case code == "" && came.list.Version > h.current.list.Version:
 		if err := h.replace(came, now); err != nil {
@@ -206,15 +207,16 @@ func (h *Holds) restore(now Circumstances) {
 // restoreRecords takes over what the store has lost of holds that are over, and of what
 // is to be put back. With mu.
 func (h *Holds) restoreRecords(copied []holdRecord) {
-	for _, record := range copied {
+	for i := range copied {
+		record := &copied[i]
 		one := h.holds[record.VMKey]
 		switch {
 		case one == nil && h.lent[record.VMKey] == nil && record.Autostart != "":
-			h.lent[record.VMKey] = &record
+			h.lent[record.VMKey] = record
 		case one == nil:
 			continue
-		case record.isAbout(one.Hold) && record.isOver() && !one.record.isOver():
-			one.record = record
+		case record.isAbout(&one.Hold) && record.isOver() && !one.record.isOver():
+			one.record = *record
 		case one.record.Autostart == "" && record.Autostart != "":
 			one.record.Autostart = record.Autostart
 		default:

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"prlagent/agent/protocol"
-	"prlagent/platform"
 	"prlagent/prlctl"
 )
 
@@ -45,7 +44,7 @@ func (w *suspension) run(ctx context.Context) {
 	}
 	if runs, as := w.runs(ctx, account); runs {
 		h.asked(w.key)
-		h.notify(ctx, w.key, as.User, as.Session)
+		h.notify(ctx, w.key, as)
 		w.suspend(ctx, as)
 	}
 }
@@ -96,11 +95,11 @@ func (w *suspension) state(ctx context.Context, account *Account) (prlctl.State,
 	if err != nil && ctx.Err() != nil {
 		err = &codeError{code: protocol.CodeToolTimeout}
 	}
-	return stateOf(vm), err
+	return stateOf(&vm), err
 }
 
 func (w *suspension) tool(account *Account) HoldTool {
-	return w.holds.options.Tool(account.User, account.Session)
+	return w.holds.options.Tool(account)
 }
 
 // Why a call is not waited for any more, beside its own error.
@@ -126,7 +125,7 @@ var (
 
 // suspend asks the machine to suspend, and looks until it has.
 func (w *suspension) suspend(ctx context.Context, account *Account) {
-	state, err := w.call(ctx, account, suspendCall)
+	state, err := w.call(ctx, account, &suspendCall)
 	if err == nil {
 		w.holds.rested(w.key, false)
 		return
@@ -172,7 +171,7 @@ func (w *suspension) restrain(ctx context.Context, account *Account, state prlct
 
 // kill ends the machine; why is why it could not be suspended.
 func (w *suspension) kill(ctx context.Context, account *Account, why error) {
-	_, err := w.call(ctx, account, killCall)
+	_, err := w.call(ctx, account, &killCall)
 	switch {
 	case err == nil:
 		w.holds.rested(w.key, true)
@@ -184,7 +183,7 @@ func (w *suspension) kill(ctx context.Context, account *Account, why error) {
 // call makes a call and looks until the machine does not run any more, which is no error;
 // or until that is not to be expected, with the reason, which is the call's own if it has
 // one. A call that hangs is not waited for.
-func (w *suspension) call(ctx context.Context, account *Account, call holdCall) (prlctl.State, error) {
+func (w *suspension) call(ctx context.Context, account *Account, call *holdCall) (prlctl.State, error) {
 	if isHeld, _ := w.holds.wants(w.key); !isHeld {
 		return "", errNotHeld
 	}
@@ -275,10 +274,12 @@ func (w *suspension) hasEnded(ctx context.Context) bool {
 	if err != nil {
 		return false
 	}
-	one := &hold{Hold: protocol.Hold{VMKey: w.key}}
-	return !slices.ContainsFunc(processes, func(process platform.Process) bool {
-		return prlctl.IsVMProgram(process.Path) && w.holds.isOwn(one, &process)
-	})
+	for _, process := range thatRunVMs(processes) {
+		if w.holds.isOwn(w.key, process) {
+			return false
+		}
+	}
+	return true
 }
 
 // account finds an account, as the Mac says now, or as it said last where it does not
@@ -290,11 +291,11 @@ func (h *Holds) account(ctx context.Context, uid uint32) (*Account, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err == nil && found != nil {
-		h.accounts[uid] = *found
+		h.accounts[uid] = found
 		return found, nil
 	}
-	if known, isKnown := h.accounts[uid]; isKnown && err != nil {
-		return &known, nil
+	if known := h.accounts[uid]; known != nil && err != nil {
+		return known, nil
 	}
 	return nil, err
 }

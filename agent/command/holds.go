@@ -30,13 +30,13 @@ type HoldOptions struct {
 	Store         *store.Store
 	Commit        Commit
 	Folder        string // of the copy of the list, as a path on this disk
-	Circumstances func() Circumstances
+	Circumstances func() *Circumstances
 	Directory     Directory
 	// UIDOnDisk is whose a user's processes are, which below a root is one account.
 	UIDOnDisk func(platform.User) uint32
-	Tool      func(user platform.User, session bool) HoldTool
+	Tool      func(*Account) HoldTool
 	// Tell asks the Mac to show a user a text, if users are to be told at all.
-	Tell func(ctx context.Context, user platform.User, text string)
+	Tell func(ctx context.Context, user *platform.User, text string)
 	// News is told that the portal should hear of something at once; it must not wait.
 	News func()
 	// Poll is how often the process table is looked at while anything is held; zero is
@@ -59,12 +59,12 @@ type Holds struct {
 	hints   holdHints
 
 	mu       sync.Mutex
-	current  signedHolds
+	current  *signedHolds // never nil; an empty one if there is no list
 	takenAt  time.Time
 	holds    map[protocol.VMKey]*hold
 	lent     map[protocol.VMKey]*holdRecord // not held any more, with an autostart that is to be put back
 	returns  map[protocol.VMKey]*retry      // of what was lent
-	accounts map[uint32]Account             // as they were seen last
+	accounts map[uint32]*Account            // as they were seen last
 	turns    *turns                         // what may run for one user at the same time
 	refusals refusalNotice
 	setting  map[uint32]bool // whose tool is asked to set autostart: one at a time
@@ -99,8 +99,8 @@ const (
 )
 
 // NewHolds opens what is kept of holds.
-func NewHolds(options HoldOptions) (*Holds, error) {
-	h := &Holds{options: options, file: filepath.Join(options.Folder, HoldsFile), wake: make(chan struct{}, 1)}
+func NewHolds(options *HoldOptions) (*Holds, error) {
+	h := &Holds{options: *options, file: filepath.Join(options.Folder, HoldsFile), wake: make(chan struct{}, 1)}
 	if options.Poll <= 0 || options.Poll > holdPoll {
 		h.options.Poll = holdPoll
 	}
@@ -115,23 +115,25 @@ func (h *Holds) recall() error {
 	if err != nil {
 		return err
 	}
-	h.current, h.takenAt = signedHolds{}, time.Time{}
+	h.current, h.takenAt = &signedHolds{}, time.Time{}
 	h.holds, h.lent = make(map[protocol.VMKey]*hold), make(map[protocol.VMKey]*holdRecord)
-	h.accounts, h.turns, h.unkept = make(map[uint32]Account), &turns{atOnce: maxHoldRuns}, make(map[protocol.VMKey]bool)
+	h.accounts, h.turns, h.unkept = make(map[uint32]*Account), &turns{atOnce: maxHoldRuns}, make(map[protocol.VMKey]bool)
 	h.restored, h.isCopied, h.setting, h.returns, h.untold = false, false, make(map[uint32]bool), make(map[protocol.VMKey]*retry), nil
 	if found {
-		if h.current, err = keptHolds(kept.Envelope); err != nil {
+		signed, err := keptHolds(&kept.Envelope)
+		if err != nil {
 			return err
 		}
-		h.takenAt = kept.TakenAt
+		h.current, h.takenAt = signed, kept.TakenAt
 	}
-	for _, signed := range h.current.list.Holds {
-		one := &hold{Hold: signed}
+	for i := range h.current.list.Holds {
+		signed := &h.current.list.Holds[i]
+		one := &hold{Hold: *signed}
 		if record := records[signed.VMKey]; record != nil && record.isAbout(signed) {
 			one.record = *record
 			one.record.takeOver(signed)
 		} else {
-			one.record = h.placed(signed, record)
+			h.place(&one.record, signed, record)
 		}
 		delete(records, signed.VMKey)
 		h.holds[signed.VMKey] = one
@@ -143,23 +145,22 @@ func (h *Holds) recall() error {
 }
 
 // keptHolds reads a list that was verified when it came.
-func keptHolds(envelope protocol.Envelope) (signedHolds, error) {
+func keptHolds(envelope *protocol.Envelope) (*signedHolds, error) {
 	payload, err := envelope.Unverified()
 	if err != nil {
-		return signedHolds{}, err
+		return nil, err
 	}
 	return parseHolds(envelope, payload)
 }
 
-// placed is the record of a hold that begins; before is that of one before it.
-func (h *Holds) placed(signed protocol.Hold, before *holdRecord) holdRecord {
+// place makes the record of a hold that begins; before is that of one before it.
+func (h *Holds) place(record *holdRecord, signed *protocol.Hold, before *holdRecord) {
 	now := h.options.Circumstances().Clock.Wall
-	record := holdRecord{HoldState: protocol.HoldState{State: protocol.HoldUnenforced, Code: protocol.CodeNotLookedYet, Since: seconds(now)}}
+	*record = holdRecord{HoldState: protocol.HoldState{State: protocol.HoldUnenforced, Code: protocol.CodeNotLookedYet, Since: seconds(now)}}
 	record.takeOver(signed)
 	if before != nil {
 		record.Autostart, record.Bundle = before.Autostart, before.Bundle
 	}
-	return record
 }
 
 // Recall begins anew after the store was erased: what was held on another Mac is not
@@ -177,7 +178,7 @@ func (h *Holds) Recall() {
 }
 
 // Take takes in a list that came with an answer of the portal.
-func (h *Holds) Take(envelope protocol.Envelope) {
+func (h *Holds) Take(envelope *protocol.Envelope) {
 	if code := h.take(envelope, 0); code != "" {
 		h.options.Log.Warn().Str("code", string(code)).Msg("a list of holds is refused")
 	}
@@ -185,7 +186,7 @@ func (h *Holds) Take(envelope protocol.Envelope) {
 
 // take takes in a list, and says why it does not. What it says is on the disk when it
 // returns. The same list again is no news.
-func (h *Holds) take(envelope protocol.Envelope, granted int) protocol.Code {
+func (h *Holds) take(envelope *protocol.Envelope, granted int) protocol.Code {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := h.options.Circumstances()
@@ -196,7 +197,7 @@ func (h *Holds) take(envelope protocol.Envelope, granted int) protocol.Code {
 	}
 	switch {
 	case code != "":
-		h.noteRefusal(envelope, code, now)
+		h.noteRefusal(code, now.Clock.Wall)
 		return code
 	case came.sha256 == h.current.sha256:
 		return ""
@@ -218,19 +219,19 @@ type refusalNotice struct {
 }
 
 // noteRefusal tells that a list is refused, once an hour for one reason. With mu.
-func (h *Holds) noteRefusal(envelope protocol.Envelope, code protocol.Code, now Circumstances) {
-	if h.refusals.code == code && now.Clock.Wall.Sub(h.refusals.at).Abs() < holdNotices {
+func (h *Holds) noteRefusal(code protocol.Code, wall time.Time) {
+	if h.refusals.code == code && wall.Sub(h.refusals.at).Abs() < holdNotices {
 		return
 	}
-	h.refusals = refusalNotice{code, now.Clock.Wall}
-	event := protocol.Event{At: seconds(now.Clock.Wall), Type: eventHoldsRefused, Code: code}
+	h.refusals = refusalNotice{code, wall}
+	event := protocol.Event{At: seconds(wall), Type: eventHoldsRefused, Code: code}
 	if err := h.options.Commit(func(*store.Tx) error { return nil }, event); err != nil {
 		h.options.Log.Error().Err(err).Msg("keep an event of holds")
 	}
 }
 
 // replace puts a list in the place of the one in force. With mu.
-func (h *Holds) replace(came signedHolds, now Circumstances) error {
+func (h *Holds) replace(came *signedHolds, now *Circumstances) error {
 	next, lent, events := h.following(came, now)
 	kept := keptList{Envelope: came.envelope, TakenAt: seconds(now.Clock.Wall)}
 	err := h.options.Commit(func(tx *store.Tx) error {
@@ -273,25 +274,27 @@ func (h *Holds) forget(tx *store.Tx, key protocol.VMKey, next map[protocol.VMKey
 
 // following is what follows from a new list: the holds of it, the machines that get
 // their autostart back, and the events. With mu.
-func (h *Holds) following(came signedHolds, now Circumstances) (next map[protocol.VMKey]*hold, lent map[protocol.VMKey]*holdRecord, events []protocol.Event) {
+func (h *Holds) following(came *signedHolds, now *Circumstances) (next map[protocol.VMKey]*hold, lent map[protocol.VMKey]*holdRecord, events []protocol.Event) {
 	next, lent = make(map[protocol.VMKey]*hold), make(map[protocol.VMKey]*holdRecord)
 	for key, record := range h.lent {
 		lent[key] = record
 	}
-	for _, signed := range came.list.Holds {
+	for i := range came.list.Holds {
+		signed := &came.list.Holds[i]
 		old := h.holds[signed.VMKey]
-		one := &hold{Hold: signed}
+		one := &hold{Hold: *signed}
 		switch before := lent[signed.VMKey]; {
 		case old != nil && old.record.isAbout(signed):
 			one.record, one.sight = old.record, old.sight
 			one.record.takeOver(signed)
-			one.reopen(now.Clock)
+			one.reopen(&now.Clock)
 		case old != nil:
-			one.record, one.sight = h.placed(signed, &old.record), old.sight
+			h.place(&one.record, signed, &old.record)
+			one.sight = old.sight
 			one.sight.autostart = retry{}
 			events = append(events, h.event(eventHoldPlaced, &one.record, protocol.CodeHoldPlaced))
 		default:
-			one.record = h.placed(signed, before)
+			h.place(&one.record, signed, before)
 			events = append(events, h.event(eventHoldPlaced, &one.record, protocol.CodeHoldPlaced))
 		}
 		delete(lent, signed.VMKey)
@@ -311,7 +314,7 @@ func (h *Holds) following(came signedHolds, now Circumstances) (next map[protoco
 }
 
 // reopen lets a hold that has ended go on if a list lets it last longer.
-func (one *hold) reopen(clock Clock) {
+func (one *hold) reopen(clock *Clock) {
 	if one.record.State == protocol.HoldEnded && !one.isExpired(clock) {
 		one.record.State, one.record.Code, one.record.Since = protocol.HoldUnenforced, protocol.CodeNotLookedYet, seconds(clock.Wall)
 		one.sight.autostart = retry{}

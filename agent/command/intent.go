@@ -143,18 +143,18 @@ func (f *Intents) noteDoubts(now time.Time) error {
 }
 
 // Append keeps an attempt before it begins. It returns once the line is on the disk.
-func (f *Intents) append(begun intent) error {
+func (f *Intents) append(begun *intent) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.broken != nil {
 		return f.broken
 	}
 	// In memory it is there whether or not the write succeeds: it may be on the disk.
-	f.lines = append(f.lines, begun)
+	f.lines = append(f.lines, *begun)
 	return f.write(begun.text())
 }
 
-func (i intent) text() string {
+func (i *intent) text() string {
 	return checkedLine(i.ID, i.Type, strconv.Itoa(i.Attempt), unixText(i.At), unixText(i.Until))
 }
 
@@ -201,13 +201,13 @@ func (f *Intents) written(id string, issuedAt time.Time) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	last := 0
-	for _, line := range f.lines {
-		if line.ID == id {
-			last = max(last, line.Attempt)
+	for i := range f.lines {
+		if f.lines[i].ID == id {
+			last = max(last, f.lines[i].Attempt)
 		}
 	}
-	for _, damaged := range f.doubts {
-		if damaged.fits(id) && !issuedAt.After(damaged.noticed.Add(clockSlack)) {
+	for i := range f.doubts {
+		if damaged := &f.doubts[i]; damaged.fits(id) && !issuedAt.After(damaged.noticed.Add(clockSlack)) {
 			last++
 		}
 	}
@@ -216,7 +216,7 @@ func (f *Intents) written(id string, issuedAt time.Time) (int, error) {
 
 // fits reports whether what is left of a line may have been one of the id. One that
 // was cut off has its beginning; of one that was changed nothing can be trusted.
-func (d doubt) fits(id string) bool {
+func (d *doubt) fits(id string) bool {
 	fields := strings.Split(d.raw, " ")
 	if !isBeginning(fields) {
 		return true
@@ -252,7 +252,8 @@ func (f *Intents) started(since time.Time, except string) (at []time.Time) {
 // startedIn counts each command once, at its last attempt.
 func startedIn(lines []intent, since time.Time, except string) (at []time.Time) {
 	last := make(map[string]time.Time)
-	for _, line := range lines {
+	for i := range lines {
+		line := &lines[i]
 		row, _ := protocol.CommandTypeOf(line.Type)
 		if row.Counted && line.ID != except && line.At.After(since) {
 			last[line.ID] = line.At
@@ -294,16 +295,17 @@ func (f *Intents) prune(now time.Time, must bool) error {
 	var text strings.Builder
 	text.WriteString(checkedLine(prunedWord, unixText(pruned)))
 	lines := []intent{}
-	for _, line := range f.lines {
-		if line.Until.After(now) {
-			lines = append(lines, line)
+	for i := range f.lines {
+		if line := &f.lines[i]; line.Until.After(now) {
+			lines = append(lines, *line)
 			text.WriteString(line.text())
 		}
 	}
 	var doubts []doubt
-	for _, damaged := range f.doubts {
+	for i := range f.doubts {
+		damaged := &f.doubts[i]
 		if damaged.noticed.Add(clockSlack + protocol.MaxCommandLifetime + protocol.CommandsKeptFor).After(now) {
-			doubts = append(doubts, damaged)
+			doubts = append(doubts, *damaged)
 			text.WriteString(damaged.raw + "\n" + checkedLine(noticedWord, unixText(damaged.noticed)))
 		}
 	}

@@ -12,8 +12,8 @@ import (
 	"prlagent/agent/protocol"
 )
 
-func testIntent(id string, attempt int) intent {
-	return intent{ID: id, Type: "vm.delete", Attempt: attempt, At: testNow, Until: testNow.Add(200 * 24 * time.Hour)}
+func testIntent(id string, attempt int) *intent {
+	return &intent{ID: id, Type: "vm.delete", Attempt: attempt, At: testNow, Until: testNow.Add(200 * 24 * time.Hour)}
 }
 
 const (
@@ -35,7 +35,7 @@ func TestH22_IntentsOutliveTheDaemon(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), IntentFile)
 	intents := OpenIntents(path, nil, testNow)
-	for _, line := range []intent{testIntent(firstID, 1), testIntent(secondID, 1), testIntent(firstID, 2)} {
+	for _, line := range []*intent{testIntent(firstID, 1), testIntent(secondID, 1), testIntent(firstID, 2)} {
 		if err := intents.append(line); err != nil {
 			t.Fatal(err)
 		}
@@ -153,8 +153,8 @@ func TestH22_UnreadableIntentsAreAnError(t *testing.T) {
 			}
 		})
 	}
-	r := received(protocol.Envelope{}, goodCommand(), "", goodCircumstances())
-	got := decide(&r, &situation{clock: goodCircumstances().Clock, epoch: "epoch-1", executes: true, noIntents: protocol.CodeIntentsUnreadable})
+	r := received(&protocol.Envelope{}, new(goodCommand()), "", new(goodCircumstances()))
+	got := decide(r, &situation{clock: goodCircumstances().Clock, epoch: "epoch-1", executes: true, noIntents: protocol.CodeIntentsUnreadable})
 	if got.action != doWait || got.Code != protocol.CodeIntentsUnreadable {
 		t.Errorf("without intents: %+v", got)
 	}
@@ -193,7 +193,7 @@ func TestH24_IntentsArePruned(t *testing.T) {
 	intents := OpenIntents(path, nil, testNow)
 	late := testIntent(secondID, 1)
 	late.Until = late.Until.Add(24 * time.Hour)
-	for _, line := range []intent{testIntent(firstID, 1), late} {
+	for _, line := range []*intent{testIntent(firstID, 1), late} {
 		if err := intents.append(line); err != nil {
 			t.Fatal(err)
 		}

@@ -30,13 +30,14 @@ type journal struct {
 }
 
 // load gives the commands that are not settled, in no order.
-func (j *journal) load() (records []Record, err error) {
+func (j *journal) load() (records []*Record, err error) {
 	err = j.store.View(func(tx *store.Tx) error {
 		return openRecords.Each(tx, func(_ string, r *Record) error {
 			if r.Envelope != nil {
-				r.Command, _, _ = claimed(*r.Envelope)
+				said, _, _ := claimed(r.Envelope)
+				r.Command = *said
 			}
-			records = append(records, *r)
+			records = append(records, r)
 			return nil
 		})
 	})
@@ -47,13 +48,14 @@ func (j *journal) load() (records []Record, err error) {
 }
 
 // keep stores records in one commit.
-func (j *journal) keep(events []protocol.Event, records ...Record) error {
+func (j *journal) keep(events []protocol.Event, records ...*Record) error {
 	err := j.commit(func(tx *store.Tx) error {
 		for _, r := range records {
+			kept := *r
 			if r.Envelope != nil {
-				r.Command = protocol.Command{} // it is in the envelope
+				kept.Command = protocol.Command{} // it is in the envelope
 			}
-			if err := openRecords.Put(tx, r.ID, &r); err != nil {
+			if err := openRecords.Put(tx, r.ID, &kept); err != nil {
 				return err
 			}
 		}
@@ -65,10 +67,15 @@ func (j *journal) keep(events []protocol.Event, records ...Record) error {
 	return nil
 }
 
-// ended finds the record of a command that the portal has the result of.
-func (j *journal) ended(id string) (found Record, known bool, err error) {
-	known, err = endedRecords.Load(j.store, id, &found)
-	return found, known, err
+// ended finds the record of a command that the portal has the result of; nil if there
+// is none.
+func (j *journal) ended(id string) (found *Record, err error) {
+	found = &Record{}
+	known, err := endedRecords.Load(j.store, id, found)
+	if err != nil || !known {
+		return nil, err
+	}
+	return found, nil
 }
 
 // settle moves commands whose result the portal has to those that are only there to
@@ -84,7 +91,8 @@ func settle(tx *store.Tx, ids []string) error {
 			continue
 		}
 		if r.Envelope != nil {
-			r.Command, _, _ = claimed(*r.Envelope)
+			said, _, _ := claimed(r.Envelope)
+			r.Command = *said
 		}
 		r.Command.Params, r.Intent, r.Envelope = nil, nil, nil
 		if err := openRecords.Delete(tx, id); err != nil {
@@ -131,11 +139,11 @@ func (j *journal) settledCount() (count int) {
 }
 
 // all gives every record, oldest first by its id.
-func (j *journal) all() (records []Record, err error) {
+func (j *journal) all() (records []*Record, err error) {
 	err = j.store.View(func(tx *store.Tx) error {
 		return endedRecords.Each(tx, func(_ string, r *Record) error {
 			r.Settled = true
-			records = append(records, *r)
+			records = append(records, r)
 			return nil
 		})
 	})

@@ -17,8 +17,8 @@ const (
 	lastPause  = 5 * time.Minute
 )
 
-// Record is what the journal has of one command. It is a value: what a decision
-// changes takes effect once it is kept.
+// Record is what the journal has of one command. What a decision changes is changed
+// in a copy, and takes effect once that is kept.
 type Record struct {
 	ID         string    `json:"command_id"`
 	Arrival    uint64    `json:"arrival"` // in which order commands came
@@ -70,8 +70,8 @@ const maxSteps = 64
 // hasEnded reports whether the command has its result.
 func (r *Record) hasEnded() bool { return r.Result != nil }
 
-func (r *Record) job() Job {
-	return Job{Command: r.Command, Attempt: r.Attempts, Intent: r.Intent, BegunAt: r.BegunAt}
+func (r *Record) job() *Job {
+	return &Job{Command: r.Command, Attempt: r.Attempts, Intent: r.Intent, BegunAt: r.BegunAt}
 }
 
 // keptUntil is when the record of a command, and its lines in the intent file, may
@@ -84,15 +84,17 @@ func keptUntil(expiresAt, receivedAt time.Time) time.Time {
 }
 
 // received is the record of a command that has just come.
-func received(envelope protocol.Envelope, command protocol.Command, digest string, now Circumstances) Record {
-	r := Record{ID: command.CommandID, Epoch: now.Target.Epoch, ReceivedAt: now.Clock.Likely, Envelope: &envelope, Command: command, SHA256: digest}
-	return r.in(protocol.CommandAcknowledged, "", now.Clock.Wall)
+func received(envelope *protocol.Envelope, command *protocol.Command, digest string, now *Circumstances) *Record {
+	r := &Record{ID: command.CommandID, Epoch: now.Target.Epoch, ReceivedAt: now.Clock.Likely, Envelope: envelope, Command: *command, SHA256: digest}
+	r.enter(protocol.CommandAcknowledged, "", now.Clock.Wall)
+	return r
 }
 
-// in is the record in a state.
-func (r Record) in(state string, code protocol.Code, at time.Time) Record {
+// enter notes a state, and the step to it. The steps of a copy of the record stay as
+// they are.
+func (r *Record) enter(state string, code protocol.Code, at time.Time) {
 	if r.State == state && r.Code == code {
-		return r
+		return
 	}
 	if r.State != state {
 		r.Since = at
@@ -103,19 +105,17 @@ func (r Record) in(state string, code protocol.Code, at time.Time) Record {
 		steps = append(append([]Step(nil), steps[:2]...), steps[3:]...)
 	}
 	r.Steps = append(steps[:len(steps):len(steps)], Step{State: state, Code: code, At: at})
-	return r
 }
 
-// waiting is the record of a command that waits. One that was begun stays
-// running: nothing but its result can follow.
-func (r Record) waiting(code protocol.Code, message string, retryAt, at time.Time) Record {
+// wait notes that the command waits. One that was begun stays running: nothing but
+// its result can follow.
+func (r *Record) wait(code protocol.Code, message string, retryAt, at time.Time) {
 	state := protocol.CommandDeferred
 	if r.Attempts > 0 {
 		state = protocol.CommandRunning
 	}
-	r = r.in(state, code, at)
+	r.enter(state, code, at)
 	r.Message, r.retryAt, r.waits, r.waitsBy = message, retryAt, true, at
-	return r
 }
 
 // isUnseen reports whether the command was begun, and it is not known what became of
@@ -130,29 +130,20 @@ func (r *Record) rests(wall time.Time) bool {
 	return r.waits && r.retryAt.After(wall) && !wall.Before(r.waitsBy)
 }
 
-// begun is the record with one attempt more.
-func (r Record) begun(intent json.RawMessage, at time.Time) Record {
-	r = r.in(protocol.CommandRunning, "", at)
+// begin notes one attempt more.
+func (r *Record) begin(intent json.RawMessage, at time.Time) {
+	r.enter(protocol.CommandRunning, "", at)
 	r.Attempts++
 	r.Intent, r.BegunAt, r.Message = intent, at, ""
 	if r.FirstAt.IsZero() {
 		r.FirstAt = at
 	}
 	r.notDone, r.stumbles, r.waits, r.retryAt = false, 0, false, time.Time{}
-	return r
 }
 
-// ending is how a command ends.
-type ending struct {
-	State    string
-	Code     protocol.Code
-	Message  string
-	Observed map[string]string
-}
-
-// ended is the record with its result.
-func (r Record) ended(how ending, at time.Time) Record {
-	r = r.in(how.State, how.Code, at)
+// end notes the result.
+func (r *Record) end(how *Outcome, at time.Time) {
+	r.enter(how.State, how.Code, at)
 	observed := how.Observed
 	if r.CancelAsked && how.State != protocol.CommandCancelled {
 		observed = withText(observed, "cancel", string(protocol.CodeCommandTooLate))
@@ -163,7 +154,6 @@ func (r Record) ended(how ending, at time.Time) Record {
 		StartedAt: seconds(r.FirstAt), EndedAt: seconds(at), Observed: observed,
 	}
 	r.waits, r.retryAt = false, time.Time{}
-	return r
 }
 
 func seconds(at time.Time) time.Time { return at.UTC().Truncate(time.Second) }
@@ -191,7 +181,7 @@ const (
 // decision is what to do next, and why.
 type decision struct {
 	action
-	ending            // of doEnd; State and Code of doWait
+	Outcome           // of doEnd; Code and Message of doWait
 	retryAt time.Time // of doWait
 }
 
@@ -210,15 +200,15 @@ type situation struct {
 
 // decide says what to do next about a command. It is all there is to know about
 // the order of things; it changes nothing.
-func decide(r *Record, s *situation) decision {
+func decide(r *Record, s *situation) *decision {
 	row, _ := protocol.CommandTypeOf(r.Command.Type)
 	switch {
 	case r.hasEnded():
-		return decision{}
+		return &decision{}
 	case r.isUnseen() && s.executes:
-		return decision{action: doVerify} // whatever was refused since: it has begun
+		return &decision{action: doVerify} // whatever was refused since: it has begun
 	case s.nameless:
-		return decision{action: doWait, ending: ending{Code: cmp.Or(r.Code, protocol.CodeMacUnidentified), Message: r.Message}}
+		return &decision{action: doWait, Outcome: Outcome{Code: cmp.Or(r.Code, protocol.CodeMacUnidentified), Message: r.Message}}
 	case row.Changes && s.noIntents != "":
 		if s.refused.State != protocol.CommandExpired {
 			return waitFor(s.noIntents, time.Time{})
@@ -240,9 +230,9 @@ func decide(r *Record, s *situation) decision {
 
 // lastLook looks whether a command was done of which the journal does not know all,
 // and ends it if it was not: nothing of it is done again.
-func lastLook(r *Record, s *situation, code protocol.Code) decision {
+func lastLook(r *Record, s *situation, code protocol.Code) *decision {
 	if !r.notDone && s.executes {
-		return decision{action: doVerify}
+		return &decision{action: doVerify}
 	}
 	return endAs(protocol.CommandFailed, code, "")
 }
@@ -256,7 +246,7 @@ func isLost(r *Record, s *situation) bool {
 
 // afterAttempt is how a command ends whose attempt was verified and is not done;
 // nothing if it may be attempted again.
-func afterAttempt(r *Record, row *protocol.CommandType, s *situation) decision {
+func afterAttempt(r *Record, row *protocol.CommandType, s *situation) *decision {
 	switch {
 	case row.Once, !r.notDone:
 		return endAs(protocol.CommandFailed, protocol.CodeOutcomeUnknown, "")
@@ -267,11 +257,11 @@ func afterAttempt(r *Record, row *protocol.CommandType, s *situation) decision {
 	case !s.executes:
 		return endAs(protocol.CommandFailed, protocol.CodeCommandUnknown, "")
 	}
-	return decision{}
+	return &decision{}
 }
 
 // beforeAttempt is why an attempt does not begin now, or that it is prepared.
-func beforeAttempt(r *Record, row *protocol.CommandType, s *situation) decision {
+func beforeAttempt(r *Record, row *protocol.CommandType, s *situation) *decision {
 	command := &r.Command
 	switch {
 	case r.CancelAsked:
@@ -287,47 +277,47 @@ func beforeAttempt(r *Record, row *protocol.CommandType, s *situation) decision 
 	case row.Counted && s.full && s.written == 0: // an attempt that is not in the intent file was not made, nor counted
 		return waitFor(protocol.CodeCommandLimit, s.fullUntil)
 	}
-	return decision{action: doPrepare}
+	return &decision{action: doPrepare}
 }
 
-func endAs(state string, code protocol.Code, message string) decision {
-	return decision{action: doEnd, ending: ending{State: state, Code: code, Message: message}}
+func endAs(state string, code protocol.Code, message string) *decision {
+	return &decision{action: doEnd, Outcome: Outcome{State: state, Code: code, Message: message}}
 }
 
-func waitFor(code protocol.Code, retryAt time.Time) decision {
-	return decision{action: doWait, ending: ending{Code: code}, retryAt: retryAt}
+func waitFor(code protocol.Code, retryAt time.Time) *decision {
+	return &decision{action: doWait, Outcome: Outcome{Code: code}, retryAt: retryAt}
 }
 
 // afterPrepare is what to do after what an executor says of a command that may
 // begin, and notes that in the record; doPrepare means: begin.
-func afterPrepare(r *Record, ready *Readiness, err error, clock Clock) decision {
+func afterPrepare(r *Record, ready *Readiness, err error, clock *Clock) *decision {
 	switch {
 	case err != nil:
 		r.stumbles++
 		return waitFor(cmp.Or(protocol.CodeOf(err), protocol.CodeNotObservable), clock.Wall.Add(pause(r.stumbles)))
 	case ready.State == "":
-		return decision{action: doPrepare}
+		return &decision{action: doPrepare}
 	case ready.State == protocol.CommandDeferred:
 		r.stumbles = 0
-		return decision{action: doWait, ending: ending{Code: ready.Code, Message: ready.Message}, retryAt: clock.onWall(ready.RetryAt)}
+		return &decision{action: doWait, Outcome: Outcome{Code: ready.Code, Message: ready.Message}, retryAt: clock.onWall(ready.RetryAt)}
 	}
 	state := ready.State
 	if state == protocol.CommandRejected && r.Attempts > 0 {
 		state = protocol.CommandFailed
 	}
-	return decision{action: doEnd, ending: ending{state, ready.Code, ready.Message, ready.Observed}}
+	return &decision{action: doEnd, Outcome: Outcome{state, ready.Code, ready.Message, ready.Observed}}
 }
 
 // afterVerify is what to do after what an executor sees of a command that was
 // begun, and notes that in the record; doNothing means: decide again, now that it is
 // known not to be done.
-func afterVerify(r *Record, seen *Outcome, err error, clock Clock) decision {
+func afterVerify(r *Record, seen *Outcome, err error, clock *Clock) *decision {
 	switch {
 	case err == nil && seen.State != "":
-		return decision{action: doEnd, ending: ending{seen.State, seen.Code, seen.Message, seen.Observed}}
+		return &decision{action: doEnd, Outcome: *seen}
 	case err == nil:
 		r.notDone, r.stumbles, r.Message = true, 0, cmp.Or(seen.Message, r.Message)
-		return decision{}
+		return &decision{}
 	case isTimeOver(r, clock):
 		return endAs(protocol.CommandFailed, unseen(r), err.Error())
 	}
@@ -338,7 +328,7 @@ func afterVerify(r *Record, seen *Outcome, err error, clock Clock) decision {
 // isTimeOver reports whether nobody waits any longer to see what became of an
 // attempt: what can only be seen for a while, until the attempt's limit; all else
 // as long as the command could have started.
-func isTimeOver(r *Record, clock Clock) bool {
+func isTimeOver(r *Record, clock *Clock) bool {
 	row, _ := protocol.CommandTypeOf(r.Command.Type)
 	// By one clock: and where that was set since, nobody knows how long it has been.
 	isOverLimit := !r.BegunAt.IsZero() && clock.Wall.Sub(r.BegunAt).Abs() >= timeout(&r.Command)

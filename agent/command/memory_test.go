@@ -69,9 +69,9 @@ func (m *memorySide) start(w *world) {
 // forgetful does not look at what became of an attempt.
 type forgetful struct{ modelExecutor }
 
-func (forgetful) Verify(_ jobContext, _ Job) (Outcome, error) { return Outcome{}, nil }
+func (forgetful) Verify(_ jobContext, _ *Job) (*Outcome, error) { return &Outcome{}, nil }
 
-func (m *memorySide) circumstances() Circumstances {
+func (m *memorySide) circumstances() *Circumstances {
 	now := m.w.circumstances()
 	switch m.fault {
 	case "no proof of time":
@@ -201,8 +201,8 @@ func (m *memorySide) wipe() {
 
 // The journal.
 
-func (m *memorySide) load() ([]Record, error) {
-	var all []Record
+func (m *memorySide) load() ([]*Record, error) {
+	var all []*Record
 	for _, id := range sortedIDs(m.disk.open) {
 		r := m.disk.open[id]
 		r.notDone, r.stumbles, r.waits, r.retryAt = false, 0, false, time.Time{}
@@ -210,21 +210,21 @@ func (m *memorySide) load() ([]Record, error) {
 			r.Attempts = 0
 			r.State = protocol.CommandAcknowledged
 		}
-		all = append(all, r)
+		all = append(all, &r)
 	}
-	slices.SortFunc(all, func(a, b Record) int { return int(a.Arrival) - int(b.Arrival) })
+	slices.SortFunc(all, func(a, b *Record) int { return int(a.Arrival) - int(b.Arrival) })
 	return all, nil
 }
 
 // unsynced are the faults that leave out a sync of the journal, and whether a record
 // is of the write that they are about.
-var unsynced = map[string]func(Record) bool{
-	"acknowledged not synced": func(r Record) bool { return r.Attempts == 0 && !r.hasEnded() },
-	"running not synced":      func(r Record) bool { return r.Attempts > 0 && !r.hasEnded() },
-	"result not synced":       func(r Record) bool { return r.hasEnded() },
+var unsynced = map[string]func(*Record) bool{
+	"acknowledged not synced": func(r *Record) bool { return r.Attempts == 0 && !r.hasEnded() },
+	"running not synced":      func(r *Record) bool { return r.Attempts > 0 && !r.hasEnded() },
+	"result not synced":       func(r *Record) bool { return r.hasEnded() },
 }
 
-func (m *memorySide) keep(_ []protocol.Event, records ...Record) error {
+func (m *memorySide) keep(_ []protocol.Event, records ...*Record) error {
 	if err := m.w.mayWrite(); err != nil {
 		return err
 	}
@@ -241,7 +241,7 @@ func (m *memorySide) keep(_ []protocol.Event, records ...Record) error {
 		into = m.disk
 	}
 	for _, r := range records {
-		into.open[r.ID] = r
+		into.open[r.ID] = *r
 	}
 	for _, r := range records {
 		m.w.writes[r.ID]++
@@ -249,12 +249,15 @@ func (m *memorySide) keep(_ []protocol.Event, records ...Record) error {
 	return m.w.point()
 }
 
-func (m *memorySide) ended(id string) (Record, bool, error) {
+func (m *memorySide) ended(id string) (*Record, error) {
 	if m.fault == "repeats not answered" {
-		return Record{}, false, nil
+		return nil, nil
 	}
 	r, found := m.disk.ended[id]
-	return r, found, nil
+	if !found {
+		return nil, nil
+	}
+	return &r, nil
 }
 
 // The intent file.
@@ -266,14 +269,14 @@ func (m *memorySide) written(id string, _ time.Time) (int, error) {
 	return max(lastOf(m.lines, id), lastOf(m.lost, id)), nil
 }
 
-func (m *memorySide) append(line intent) error {
+func (m *memorySide) append(line *intent) error {
 	if err := m.w.mayWriteIntent(); err != nil {
 		return err
 	}
 	if m.fault == "intent not synced" {
-		m.lost = append(m.lost, line)
+		m.lost = append(m.lost, *line)
 	} else {
-		m.lines = append(m.lines, line)
+		m.lines = append(m.lines, *line)
 	}
 	m.w.writes[line.ID]++
 	return m.w.point()

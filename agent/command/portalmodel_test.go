@@ -80,11 +80,11 @@ func (p *modelPortal) start(w *world) {
 
 // verify counts the keys that have signed, and believes them: signatures have tests of
 // their own.
-func (p *modelPortal) verify(envelope protocol.Envelope, trust Trust) (protocol.Command, error) {
+func (p *modelPortal) verify(envelope *protocol.Envelope, trust *Trust) (*protocol.Command, error) {
 	said, _, _ := claimed(envelope)
 	command, known := p.w.commands[said.CommandID]
 	if !known {
-		command = said
+		command = *said
 	}
 	signed := 0
 	for _, signature := range envelope.Signatures {
@@ -93,9 +93,9 @@ func (p *modelPortal) verify(envelope protocol.Envelope, trust Trust) (protocol.
 		}
 	}
 	if trust.Mode == "" || signed < max(1, trust.Thresholds[command.Type]) { // no mode is the model's word for a key that is trusted no more
-		return command, protocol.ErrSignature
+		return &command, protocol.ErrSignature
 	}
-	return command, nil
+	return &command, nil
 }
 
 func (p *modelPortal) sign(payloadType string, payload []byte) protocol.Envelope {

@@ -148,11 +148,12 @@ func (p *realPortal) must(err error) {
 func (p *realPortal) start(w *world) {
 	p.w, p.bodies, p.bases = w, map[string][]byte{}, map[string]protocol.Baseline{}
 	w.trust.Keys = p.site.trusted
-	w.open = func(envelope protocol.Envelope, trust Trust) (protocol.Command, error) {
+	w.open = func(envelope *protocol.Envelope, trust *Trust) (*protocol.Command, error) {
+		now := *trust
 		if trust.Mode == "" { // the model's word for keys that are trusted no more
-			trust.Keys = nil
+			now.Keys = nil
 		}
-		return openSigned(envelope, trust)
+		return openSigned(envelope, &now)
 	}
 	w.sign = func(payload []byte) (protocol.Envelope, bool) {
 		return protocol.Sign(protocol.PayloadReceipt, payload, p.key), true

@@ -51,7 +51,7 @@ func (s *realSide) start(w *world) {
 	}
 	s.runner, err = New(Options{
 		Store: state, Commit: s.commit, Folder: s.folder, Executors: executors, Log: zerolog.Nop(), SyncIntents: s.sync, Sign: w.sign,
-		Circumstances: func() Circumstances {
+		Circumstances: func() *Circumstances {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			return w.circumstances()

@@ -27,8 +27,8 @@ func (e *engine) take(cancel []string, orders []protocol.Envelope, settled int) 
 	for _, id := range cancel[:min(len(cancel), maxCancels)] {
 		failures = append(failures, e.takeCancel(id, now, settled, fresh))
 	}
-	for _, order := range orders[:min(len(orders), protocol.MaxCommandReply)] {
-		failures = append(failures, e.takeOrder(order, now, settled, fresh))
+	for i := range min(len(orders), protocol.MaxCommandReply) {
+		failures = append(failures, e.takeOrder(&orders[i], now, settled, fresh))
 	}
 	return errors.Join(append(failures, e.keepFresh(fresh))...)
 }
@@ -39,9 +39,9 @@ func (e *engine) keepFresh(fresh map[string]*Record) error {
 		return nil
 	}
 	var events []protocol.Event
-	added := make([]Record, 0, len(fresh))
+	added := make([]*Record, 0, len(fresh))
 	for _, r := range fresh {
-		added = append(added, *r)
+		added = append(added, r)
 		kind := "command_received"
 		if r.hasEnded() {
 			kind = "command_ended"
@@ -64,15 +64,14 @@ func (e *engine) keepFresh(fresh map[string]*Record) error {
 // takeCancel notes that a command is not wanted any more, and ends it at once if it can
 // be: its machine may be busy with another one for long. One that has not come yet is
 // cancelled as well: an answer that was lost can come late.
-func (e *engine) takeCancel(id string, now Circumstances, settled int, fresh map[string]*Record) error {
+func (e *engine) takeCancel(id string, now *Circumstances, settled int, fresh map[string]*Record) error {
 	if r := e.records[id]; r != nil {
 		if r.hasEnded() || r.CancelAsked {
 			return nil
 		}
 		r.CancelAsked, r.waits, e.unkept[id] = true, false, true
 		if next := decide(r, e.situation(r)); next.action == doEnd {
-			ended := e.withResult(r, next.ending, now.Clock.Wall)
-			fresh[id] = &ended
+			fresh[id] = e.withResult(r, &next.Outcome, now.Clock.Wall)
 		}
 		return nil
 	}
@@ -80,15 +79,15 @@ func (e *engine) takeCancel(id string, now Circumstances, settled int, fresh map
 	if known || err != nil || !protocol.ValidName(id) || !e.hasRoom(fresh) || settled > maxRefusals {
 		return err
 	}
-	r := Record{ID: id, Epoch: now.Target.Epoch, ReceivedAt: now.Clock.Likely, Command: protocol.Command{CommandID: id}}
-	r = r.ended(ending{State: protocol.CommandCancelled, Code: protocol.CodeCommandCancelled}, now.Clock.Wall)
+	r := &Record{ID: id, Epoch: now.Target.Epoch, ReceivedAt: now.Clock.Likely, Command: protocol.Command{CommandID: id}}
+	r.end(&Outcome{State: protocol.CommandCancelled, Code: protocol.CodeCommandCancelled}, now.Clock.Wall)
 	e.addFresh(r, fresh)
 	return nil
 }
 
 // takeOrder takes in an order. One that is in the journal is never looked at
 // again: what comes under its name is answered from the record.
-func (e *engine) takeOrder(order protocol.Envelope, now Circumstances, settled int, fresh map[string]*Record) error {
+func (e *engine) takeOrder(order *protocol.Envelope, now *Circumstances, settled int, fresh map[string]*Record) error {
 	said, digest, named := claimed(order)
 	if !named {
 		e.log.Warn().Msg("a command without an id is not taken")
@@ -105,51 +104,52 @@ func (e *engine) takeOrder(order protocol.Envelope, now Circumstances, settled i
 	if refused.Code == protocol.CodeCommandSignature && settled > maxRefusals {
 		return nil
 	}
-	if command.CommandID == "" {
+	if command == nil || command.CommandID == "" {
 		command = said
 	}
-	r := received(order, command, digest, now)
-	if end, ended := e.refuse(&r, refused); ended {
-		r.Envelope, r.Command, r.Steps = nil, worthKeeping(command, refused), nil
-		r = e.withResult(&r, end, now.Clock.Wall)
+	kept := *order // the answer that it came with is not kept for it
+	r := received(&kept, command, digest, now)
+	if end := e.refuse(r, refused); end != nil {
+		r.Envelope, r.Steps = nil, nil
+		trimRefused(&r.Command, refused)
+		r = e.withResult(r, end, now.Clock.Wall)
 	}
 	e.addFresh(r, fresh)
 	return nil
 }
 
-// worthKeeping is what the record of a refused command keeps of it. What too few have
+// trimRefused leaves of a refused command what its record keeps. What too few have
 // signed are a stranger's words: none of them is shown to anybody, says how long it is
 // kept, or fills the journal.
-func worthKeeping(command protocol.Command, refused refusal) protocol.Command {
+func trimRefused(command *protocol.Command, refused refusal) {
 	if refused.Code == protocol.CodeCommandSignature {
-		return protocol.Command{CommandID: command.CommandID, Type: command.Type}
+		*command = protocol.Command{CommandID: command.CommandID, Type: command.Type}
 	}
 	command.Params = nil
-	return command
 }
 
-// refuse is how a refused command ends at once. Of one that may have been done, a
-// look decides; but nothing is looked at for who has not signed.
-func (e *engine) refuse(r *Record, refused refusal) (ending, bool) {
+// refuse is how a refused command ends at once, or nil. Of one that may have been done,
+// a look decides; but nothing is looked at for who has not signed.
+func (e *engine) refuse(r *Record, refused refusal) *Outcome {
 	if refused.State == "" {
-		return ending{}, false
+		return nil
 	}
 	written, err := e.intents.written(r.ID, r.Command.IssuedAt)
 	mayBeDone := err != nil || written > 0 || refused.State == protocol.CommandFailed
 	switch isSigned := refused.Code != protocol.CodeCommandSignature && refused.Code != protocol.CodeCommandInvalid; {
 	case !mayBeDone:
-		return ending{State: refused.State, Code: refused.Code}, true
+		return &Outcome{State: refused.State, Code: refused.Code}
 	case isSigned:
-		return ending{}, false
+		return nil
 	}
-	return ending{State: protocol.CommandFailed, Code: protocol.CodeOutcomeUnknown}, true
+	return &Outcome{State: protocol.CommandFailed, Code: protocol.CodeOutcomeUnknown}
 }
 
 // answered reports whether the command has a settled record, and has its result
 // told again.
 func (e *engine) answered(id string) (bool, error) {
-	r, known, err := e.journal.ended(id)
-	if !known || err != nil {
+	r, err := e.journal.ended(id)
+	if r == nil || err != nil {
 		return false, err
 	}
 	if _, waits := e.repeats[id]; !waits && len(e.repeats) < protocol.MaxResults {
@@ -161,10 +161,10 @@ func (e *engine) answered(id string) (bool, error) {
 
 func (e *engine) hasRoom(fresh map[string]*Record) bool { return len(e.records)+len(fresh) < maxOpen }
 
-func (e *engine) addFresh(r Record, fresh map[string]*Record) {
+func (e *engine) addFresh(r *Record, fresh map[string]*Record) {
 	e.arrivals++
 	r.Arrival = e.arrivals
-	fresh[r.ID] = &r
+	fresh[r.ID] = r
 }
 
 // dueLane is a virtual machine, or the whole Mac, with the commands on it that can go on.

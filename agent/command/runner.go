@@ -38,7 +38,7 @@ type Options struct {
 	Executors map[string]Executor
 	// Circumstances are asked for whenever something is decided; it must not use the
 	// Runner.
-	Circumstances func() Circumstances
+	Circumstances func() *Circumstances
 	// Sign signs the payload of a receipt with the device's key, if there is one.
 	Sign func(payload []byte) (protocol.Envelope, bool)
 	// News is told that the portal should hear of something at once; it must not wait.
@@ -71,7 +71,7 @@ type Runner struct {
 // New opens the journal and the intent file. An intent file that cannot be used is
 // no error: what changes something waits then. Nothing runs before Run.
 func New(options Options) (*Runner, error) {
-	now := options.Circumstances().Clock
+	now := &options.Circumstances().Clock
 	r := &Runner{
 		journal: &journal{store: options.Store, commit: options.Commit},
 		intents: OpenIntents(filepath.Join(options.Folder, IntentFile), options.SyncIntents, now.Likely),
@@ -248,7 +248,7 @@ func (r *Runner) Settled(ids []string) { r.engine.settled(ids) }
 // Look lets everything that waits be looked at again, because something may have
 // changed, and forgets what is long over.
 func (r *Runner) Look() {
-	now := r.engine.circumstances().Clock
+	now := &r.engine.circumstances().Clock
 	r.intents.Reopen(now.Likely)
 	r.engine.look()
 	r.awaken()
@@ -287,7 +287,7 @@ func (r *Runner) Recall() {
 }
 
 // Records are all commands that the journal has, newest first.
-func (r *Runner) Records() ([]Record, error) {
+func (r *Runner) Records() ([]*Record, error) {
 	all, err := r.journal.all()
 	if err != nil {
 		return nil, err
@@ -296,14 +296,14 @@ func (r *Runner) Records() ([]Record, error) {
 	for _, open := range r.engine.inOrder() {
 		one := *open
 		one.RetryAt = one.retryAt
-		all = append(all, one)
+		all = append(all, &one)
 	}
 	r.engine.mu.Unlock()
 	sort.Stable(newestFirst(all))
 	return all, nil
 }
 
-type newestFirst []Record
+type newestFirst []*Record
 
 func (l newestFirst) Len() int           { return len(l) }
 func (l newestFirst) Less(i, j int) bool { return l[i].ReceivedAt.After(l[j].ReceivedAt) }

@@ -73,10 +73,11 @@ func (b *bench) open() {
 			b.events = append(b.events, events...)
 			return state.Update(change)
 		},
-		Circumstances: func() Circumstances {
+		Circumstances: func() *Circumstances {
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			return b.now
+			now := b.now
+			return &now
 		},
 		Sign: func(payload []byte) (protocol.Envelope, bool) {
 			return protocol.Sign(protocol.PayloadReceipt, payload, deviceKey), true
@@ -173,7 +174,7 @@ func (b *bench) want(want map[string]string) {
 
 type benchExecutor bench
 
-func (x *benchExecutor) Prepare(_ context.Context, job Job) (Readiness, error) {
+func (x *benchExecutor) Prepare(_ context.Context, job *Job) (*Readiness, error) {
 	x.mu.Lock()
 	slow := x.slow[job.Command.CommandID]
 	x.mu.Unlock()
@@ -182,10 +183,11 @@ func (x *benchExecutor) Prepare(_ context.Context, job Job) (Readiness, error) {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.ready[job.Command.CommandID], nil
+	ready := x.ready[job.Command.CommandID]
+	return &ready, nil
 }
 
-func (x *benchExecutor) Act(ctx context.Context, job Job) error {
+func (x *benchExecutor) Act(ctx context.Context, job *Job) error {
 	x.mu.Lock()
 	x.acts = append(x.acts, job.Command.CommandID)
 	hold := x.holds[job.Command.CommandID]
@@ -200,10 +202,11 @@ func (x *benchExecutor) Act(ctx context.Context, job Job) error {
 	return ctx.Err()
 }
 
-func (x *benchExecutor) Verify(context.Context, Job) (Outcome, error) {
+func (x *benchExecutor) Verify(context.Context, *Job) (*Outcome, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.seen, x.lost
+	seen := x.seen
+	return &seen, x.lost
 }
 
 // commandOf is a command of a type on a machine; an empty one is the whole Mac.
@@ -516,7 +519,7 @@ func TestReceiptsAreSigned(t *testing.T) {
 		if err := json.Unmarshal(payload, &receipt); err != nil {
 			b.t.Fatal(err)
 		}
-		_, digest, _ := claimed(order)
+		_, digest, _ := claimed(&order)
 		if receipt.CommandSHA256 != digest || receipt.DeviceID != "device-1" || receipt.MacSerial != "C02TEST" || receipt.Epoch != "epoch-1" ||
 			receipt.Result.State != protocol.CommandSucceeded || receipt.Result.Receipt != nil {
 			b.t.Errorf("%+v", receipt)
@@ -596,9 +599,11 @@ func BenchmarkOpenJournal(b *testing.B) {
 	err := bench.store.Update(func(tx *store.Tx) error {
 		for n := range 10_000 {
 			command := commandOf(fmt.Sprintf("0195500a-0000-7000-8000-%012d", n), "vm.delete", "vm-1")
-			r := received(order, command, "", bench.now).begun(nil, testNow).ended(ending{State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone}, testNow)
+			r := received(&order, &command, "", &bench.now)
+			r.begin(nil, testNow)
+			r.end(&Outcome{State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone}, testNow)
 			r.Result.Receipt = &order
-			if err := openRecords.Put(tx, r.ID, &r); err != nil {
+			if err := openRecords.Put(tx, r.ID, r); err != nil {
 				return err
 			}
 			if err := settle(tx, []string{r.ID}); err != nil {
@@ -611,7 +616,7 @@ func BenchmarkOpenJournal(b *testing.B) {
 		b.Fatal(err)
 	}
 	for n := range 10_000 {
-		bench.runner.intents.lines = append(bench.runner.intents.lines, testIntent(fmt.Sprintf("0195500a-0000-7000-8000-%012d", n), 1))
+		bench.runner.intents.lines = append(bench.runner.intents.lines, *testIntent(fmt.Sprintf("0195500a-0000-7000-8000-%012d", n), 1))
 	}
 	if err := bench.runner.intents.prune(testNow.Add(protocol.CommandsKeptFor), true); err != nil {
 		b.Fatal(err)
@@ -645,10 +650,10 @@ func TestPROTOCOL11_AResultThatIsNotSettledIsToldAgain(t *testing.T) {
 func TestPROTOCOL10_OrderOutlivesARestart(t *testing.T) {
 	b := newBench(t)
 	for i, name := range []string{"one", "two", "three", "four", "five", "six", "seven", "eight"} {
-		record := received(protocol.Envelope{}, commandOf(name, "vm.delete", "vm-1"), "", b.now)
+		record := received(&protocol.Envelope{}, new(commandOf(name, "vm.delete", "vm-1")), "", &b.now)
 		fresh := map[string]*Record{}
 		b.runner.engine.addFresh(record, fresh)
-		if err := b.runner.journal.keep(nil, *fresh[record.ID]); err != nil {
+		if err := b.runner.journal.keep(nil, fresh[record.ID]); err != nil {
 			t.Fatal(err)
 		}
 		b.runner.engine.arrivals = 0 // as in another daemon
@@ -665,13 +670,13 @@ func TestPROTOCOL10_OrderOutlivesARestart(t *testing.T) {
 // should the journal not be changed, or the time turn out to be wrong, none starts again.
 func TestH24_WhatIsForgottenIsWrittenDownFirst(t *testing.T) {
 	b := newBench(t)
-	record := received(protocol.Envelope{}, commandOf("one", "vm.delete", "vm-1"), "", b.now)
-	record = record.ended(ending{State: protocol.CommandExpired}, b.now.Clock.Wall)
+	record := received(&protocol.Envelope{}, new(commandOf("one", "vm.delete", "vm-1")), "", &b.now)
+	record.end(&Outcome{State: protocol.CommandExpired}, b.now.Clock.Wall)
 	until := keptUntil(record.Command.ExpiresAt, record.ReceivedAt)
 	if want := record.Command.ExpiresAt.Add(180 * 24 * time.Hour); !until.Equal(want) {
 		t.Errorf("it is kept until %v, want %v", until, want)
 	}
-	if err := b.store.Update(func(tx *store.Tx) error { return endedRecords.Put(tx, record.ID, &record) }); err != nil {
+	if err := b.store.Update(func(tx *store.Tx) error { return endedRecords.Put(tx, record.ID, record) }); err != nil {
 		t.Fatal(err)
 	}
 	full := errors.New("no space left on device")

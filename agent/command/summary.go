@@ -7,17 +7,17 @@ import (
 
 // Summary is how it stands with the commands of this Mac.
 type Summary struct {
-	Open       []Record // that have not ended, in the order in which they came
-	Unreported int      // that have ended, and whose result the portal has not acknowledged
-	LastFailed *Record  // the newest that ended without being done; nil: there is none on record
+	Open       []*Record // that have not ended, in the order in which they came
+	Unreported int       // that have ended, and whose result the portal has not acknowledged
+	LastFailed *Record   // the newest that ended without being done; nil: there is none on record
 	// IntentsUnusable is that the intent file cannot be read or written: nothing is begun
 	// that changes anything.
 	IntentsUnusable bool
 }
 
 // Summary reads the settled records when it is asked for the first time, and never again.
-func (r *Runner) Summary() (Summary, error) {
-	found := Summary{IntentsUnusable: !r.intents.usable()}
+func (r *Runner) Summary() (*Summary, error) {
+	found := &Summary{IntentsUnusable: !r.intents.usable()}
 	r.engine.mu.Lock()
 	defer r.engine.mu.Unlock()
 	if !r.engine.failedKnown {
@@ -36,7 +36,8 @@ func (r *Runner) Summary() (Summary, error) {
 			found.Unreported++
 			continue
 		}
-		found.Open = append(found.Open, *one)
+		open := *one
+		found.Open = append(found.Open, &open)
 	}
 	if failed := r.engine.failed; failed != nil {
 		last := *failed

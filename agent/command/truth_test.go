@@ -58,7 +58,7 @@ func (w *world) wantTold(results []protocol.Result) {
 // that is ahead (H30).
 func (w *world) wantMaySend(answer protocol.CheckinReply) {
 	for _, envelope := range answer.Commands {
-		said, _, _ := claimed(envelope)
+		said, _, _ := claimed(&envelope)
 		id := said.CommandID
 		row, _ := protocol.CommandTypeOf(said.Type)
 		switch {
@@ -78,7 +78,7 @@ func (w *world) wantMaySend(answer protocol.CheckinReply) {
 // wantKept: what the portal says is on its disk, whatever happens to it next.
 func (w *world) wantKept(answer protocol.CheckinReply) {
 	for _, envelope := range answer.Commands {
-		said, _, _ := claimed(envelope)
+		said, _, _ := claimed(&envelope)
 		order, _ := w.portal.order(said.CommandID)
 		if slices.Contains([]string{"", protocol.CommandPending, protocol.CommandAwaitingApproval}, order.state) {
 			w.fail("%s is sent, and is %q at the portal", said.CommandID, order.state)
@@ -92,7 +92,7 @@ func (w *world) wantKept(answer protocol.CheckinReply) {
 }
 
 // wantMayAct holds an act, at its moment, against everything that must be so.
-func (w *world) wantMayAct(job Job) {
+func (w *world) wantMayAct(job *Job) {
 	command, id := job.Command, job.Command.CommandID
 	row, _ := protocol.CommandTypeOf(command.Type)
 	now := w.circumstances()
@@ -141,7 +141,7 @@ func (w *world) wantNothingBefore(command *protocol.Command) {
 }
 
 // wantNothingAgainst says once more, in other words than check, what a Mac does not do.
-func (w *world) wantNothingAgainst(command *protocol.Command, now Circumstances) {
+func (w *world) wantNothingAgainst(command *protocol.Command, now *Circumstances) {
 	row, _ := protocol.CommandTypeOf(command.Type)
 	for because, isSo := range map[string]bool{
 		"no admin gave it":              w.forged[command.CommandID],

@@ -295,8 +295,8 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-func (w *world) circumstances() Circumstances {
-	return Circumstances{Clock: w.clock(), Trust: w.trust, Target: Target{
+func (w *world) circumstances() *Circumstances {
+	return &Circumstances{Clock: w.clock(), Trust: w.trust, Target: Target{
 		DeviceID: w.device.DeviceID, Serial: w.device.MacSerial, Epoch: w.side.epoch(),
 		Owners: func(string) []uint32 { return []uint32{worldUID} },
 	}}
@@ -313,22 +313,22 @@ func (w *world) pass(d time.Duration, asleep bool) {
 // modelExecutor does commands in the world.
 type modelExecutor struct{ w *world }
 
-func (x modelExecutor) Prepare(_ context.Context, job Job) (Readiness, error) {
+func (x modelExecutor) Prepare(_ context.Context, job *Job) (*Readiness, error) {
 	x.w.mu.Lock()
 	defer x.w.mu.Unlock()
 	w, id := x.w, job.Command.CommandID
 	switch ends := w.happenLate(); {
 	case ends:
-		return Readiness{State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone}, nil
+		return &Readiness{State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone}, nil
 	case protocol.ChangesHolds(job.Command.Type) && w.effects[id] > 0: // a list that is in force already
-		return Readiness{State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone}, nil
+		return &Readiness{State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone}, nil
 	case w.busy:
-		return Readiness{State: protocol.CommandDeferred, Code: protocol.CodeWaitsForStop}, nil
+		return &Readiness{State: protocol.CommandDeferred, Code: protocol.CodeWaitsForStop}, nil
 	}
-	return Readiness{Intent: json.RawMessage(`{"id":"` + id + `"}`)}, nil
+	return &Readiness{Intent: json.RawMessage(`{"id":"` + id + `"}`)}, nil
 }
 
-func (x modelExecutor) Act(_ context.Context, job Job) error {
+func (x modelExecutor) Act(_ context.Context, job *Job) error {
 	x.w.mu.Lock()
 	defer x.w.mu.Unlock()
 	w, id := x.w, job.Command.CommandID
@@ -350,12 +350,12 @@ func (x modelExecutor) Act(_ context.Context, job Job) error {
 	return nil
 }
 
-func (x modelExecutor) Verify(_ context.Context, job Job) (Outcome, error) {
+func (x modelExecutor) Verify(_ context.Context, job *Job) (*Outcome, error) {
 	x.w.mu.Lock()
 	defer x.w.mu.Unlock()
 	w, id := x.w, job.Command.CommandID
 	if w.point() != nil {
-		return Outcome{}, errCrashed
+		return nil, errCrashed
 	}
 	isDone := w.effects[id] > 0
 	if w.happenLate() {
@@ -364,12 +364,12 @@ func (x modelExecutor) Verify(_ context.Context, job Job) (Outcome, error) {
 	row, _ := protocol.CommandTypeOf(job.Command.Type)
 	if w.blind || row.Once && w.acts[id] > 0 && w.seenAt.IsZero() { // a restart that another daemon began
 		w.everBad = true
-		return Outcome{}, errors.New("the owner cannot be listed")
+		return nil, errors.New("the owner cannot be listed")
 	}
 	if isDone {
-		return Outcome{State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone}, nil
+		return &Outcome{State: protocol.CommandSucceeded, Code: protocol.CodeCommandDone}, nil
 	}
-	return Outcome{}, nil
+	return &Outcome{}, nil
 }
 
 // lose takes from the Mac what it has on its disk.
