@@ -20,12 +20,12 @@ type handQuestion struct {
 
 // ByHand does what an administrator wants done now. Once it has begun it goes on,
 // whoever waits.
-func (a *agent) ByHand(ctx context.Context, request localapi.HandRequest, by string) localapi.HandResult {
+func (a *agent) ByHand(ctx context.Context, request *localapi.HandRequest, by string) *localapi.HandResult {
 	if request.ReleaseHolds {
 		return a.releaseHolds(request, by)
 	}
 	mode := a.Status().PolicyInForce.Mode
-	result := localapi.HandResult{Schema: localapi.Schema, Mode: mode, Setting: request.Setting, Value: request.Value, VMs: []localapi.HandVM{}}
+	result := &localapi.HandResult{Schema: localapi.Schema, Mode: mode, Setting: request.Setting, Value: request.Value, VMs: []localapi.HandVM{}}
 	asked := handQuestion{hand: enforce.Hand{By: by}, taken: make(chan protocol.Code, 1), reply: make(chan []*enforce.Handed, 1)}
 	if !request.ReleaseLocks {
 		setting := policy.Find(request.Setting)
@@ -56,10 +56,10 @@ func (a *agent) ByHand(ctx context.Context, request localapi.HandRequest, by str
 	case handed := <-asked.reply:
 		for _, one := range handed {
 			if one.Switch != nil {
-				result.Switches = append(result.Switches, switchView(one))
+				result.Switches = append(result.Switches, *switchView(one))
 				continue
 			}
-			result.VMs = append(result.VMs, handView(one))
+			result.VMs = append(result.VMs, *handView(one))
 		}
 	case <-ctx.Done():
 		result.Code = gaveUp(ctx)
@@ -67,9 +67,9 @@ func (a *agent) ByHand(ctx context.Context, request localapi.HandRequest, by str
 	return result
 }
 
-func handView(one *enforce.Handed) localapi.HandVM {
+func handView(one *enforce.Handed) *localapi.HandVM {
 	words := one.Code.Text()
-	shown := localapi.HandVM{
+	shown := &localapi.HandVM{
 		PolicyVM: localapi.PolicyVM{VMKey: one.Key}, Outcome: one.Outcome, Code: one.Code, Text: words.Text, Remedy: words.Remedy, Command: one.Command,
 		PolicyPath: one.Path, PolicyValue: string(one.Wants), PutBack: one.PutBack,
 	}
@@ -79,9 +79,9 @@ func handView(one *enforce.Handed) localapi.HandVM {
 	return shown
 }
 
-func switchView(one *enforce.Handed) localapi.HandSwitch {
+func switchView(one *enforce.Handed) *localapi.HandSwitch {
 	words := one.Code.Text()
-	return localapi.HandSwitch{
+	return &localapi.HandSwitch{
 		Target: one.Switch.Target(), Outcome: one.Outcome, Code: one.Code, Text: words.Text, Remedy: words.Remedy, Command: one.Command,
 	}
 }

@@ -11,9 +11,9 @@ import (
 	"prlagent/agent/protocol"
 )
 
-func (m *policyMac) byHand(t *testing.T, value string) localapi.HandResult {
+func (m *policyMac) byHand(t *testing.T, value string) *localapi.HandResult {
 	t.Helper()
-	return m.ByHand(t.Context(), localapi.HandRequest{Setting: "clipboard", Value: value, All: true}, "carol")
+	return m.ByHand(t.Context(), &localapi.HandRequest{Setting: "clipboard", Value: value, All: true}, "carol")
 }
 
 // VMF-11: what is set by hand is done while the Mac monitors, who asked for it is
@@ -61,7 +61,7 @@ func TestVMF11_ByHandIsChecked(t *testing.T) {
 		m.portal.document = fakePolicy
 		defer m.run(t)()
 		time.Sleep(time.Hour)
-		for want, request := range map[protocol.Code]localapi.HandRequest{
+		for want, request := range map[protocol.Code]*localapi.HandRequest{
 			protocol.CodeSettingUnknown:   {Setting: "neighbors", Value: "none", All: true},
 			protocol.CodePolicyWrongValue: {Setting: "clipboard", Value: "sideways", All: true},
 		} {
@@ -83,7 +83,7 @@ func TestH47_ReleasedUntilANewerHead(t *testing.T) {
 		m := newPolicyMac(t, config.ModeEnforce)
 		stop := m.run(t)
 		time.Sleep(time.Hour)
-		if result := m.ByHand(t.Context(), localapi.HandRequest{ReleaseLocks: true}, "carol"); result.Code != "" || len(result.VMs) != 0 {
+		if result := m.ByHand(t.Context(), &localapi.HandRequest{ReleaseLocks: true}, "carol"); result.Code != "" || len(result.VMs) != 0 {
 			t.Fatalf("%+v", result)
 		}
 		released := wallClock()

@@ -11,8 +11,8 @@ import (
 
 // Commands shows the journal of commands: the newest, or those whose id begins like
 // this.
-func (a *agent) Commands(id string) (localapi.CommandList, error) {
-	list := localapi.CommandList{Schema: localapi.Schema, Commands: []localapi.Command{}}
+func (a *agent) Commands(id string) (*localapi.CommandList, error) {
+	list := &localapi.CommandList{Schema: localapi.Schema, Commands: []localapi.Command{}}
 	records, err := a.commands.runner.Records()
 	if err != nil {
 		return list, err
@@ -24,15 +24,15 @@ func (a *agent) Commands(id string) (localapi.CommandList, error) {
 			list.Truncated = true
 			return list, nil
 		default:
-			list.Commands = append(list.Commands, commandView(record))
+			list.Commands = append(list.Commands, *commandView(record))
 		}
 	}
 	return list, nil
 }
 
-func commandView(r *command.Record) localapi.Command {
+func commandView(r *command.Record) *localapi.Command {
 	words := r.Code.Text()
-	shown := localapi.Command{
+	shown := &localapi.Command{
 		CommandID: r.ID, Type: r.Command.Type, Target: r.Command.Target, IssuedAt: utc(r.Command.IssuedAt), ExpiresAt: utc(r.Command.ExpiresAt),
 		IssuedBy: r.Command.IssuedBy, Reason: r.Command.Reason, State: r.State, Code: r.Code, Message: r.Message,
 		Since: r.Since.UTC(), RetryAt: utc(r.RetryAt), Attempts: r.Attempts, StartedAt: utc(r.FirstAt), Acknowledged: r.Settled,

@@ -57,27 +57,19 @@ func hostOwnerOf(look *inventory.Look, authorize func(localapi.Peer) localapi.Ac
 	return &enforce.Owner{User: found.User, Session: found.Session}
 }
 
-// wantedControls are the security controls of a policy, in the order of the guide.
-func wantedControls(document *policy.Document) (wanted []localapi.WantedSetting) {
+// addControls adds the security controls of a policy, in the order of the guide.
+func addControls(shown *localapi.Policy, document *policy.Document) {
 	for i := range policy.Controls {
 		control := &policy.Controls[i]
 		if on, managed := document.SecurityControls.Set[control.Name]; managed {
-			wanted = append(wanted, localapi.WantedSetting{
-				Path: control.Path(), Setting: control.Name, Value: strconv.FormatBool(on), Doc: control.Doc,
-			})
+			addWanted(shown, control.Path(), control.Name, strconv.FormatBool(on), control.Doc)
 		}
 	}
-	return wanted
 }
 
-func hostSteps(view *enforce.View) (steps []localapi.PolicyStep) {
-	for i := range view.Host {
-		step := &view.Host[i]
-		steps = append(steps, localapi.PolicyStep{
-			Setting: step.Switch, Tool: "prlsrvctl", Call: append([]string{"set"}, step.Args...), Shown: step.Prior, Word: step.Word,
-		})
-	}
-	return steps
+func showHostStep(shown *localapi.PolicyStep, step *policy.HostStep) {
+	shown.Setting, shown.Tool, shown.Call = step.Switch, "prlsrvctl", append([]string{"set"}, step.Args...)
+	shown.Shown, shown.Word = step.Prior, step.Word
 }
 
 func actViews(verdict *policy.Verdict) (acts []localapi.PolicyAct) {

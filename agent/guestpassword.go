@@ -54,10 +54,10 @@ const eventGuestPassword = "guest_password"
 // GuestPassword sets the password of an account in the guest of a machine, as the
 // machine's owner (VMF-05). Once it has begun it goes on, whoever waits. The password is
 // in nothing that is kept.
-func (a *agent) GuestPassword(ctx context.Context, request localapi.PasswordRequest, by string) localapi.PasswordResult {
+func (a *agent) GuestPassword(ctx context.Context, request *localapi.PasswordRequest, by string) *localapi.PasswordResult {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), guestPatience)
 	defer cancel()
-	result := localapi.PasswordResult{Schema: localapi.Schema, VMKey: protocol.VMKey{ID: request.VM}, User: request.User}
+	result := &localapi.PasswordResult{Schema: localapi.Schema, VMKey: protocol.VMKey{ID: request.VM}, User: request.User}
 	vm, refused := a.guestOf(request)
 	var err error
 	if vm != nil {
@@ -74,7 +74,7 @@ func (a *agent) GuestPassword(ctx context.Context, request localapi.PasswordRequ
 
 // guestOf is the machine that is meant, as the last look saw it. The same id can be in
 // two accounts (H21). Without one it says why.
-func (a *agent) guestOf(request localapi.PasswordRequest) (found *protocol.Row, refused protocol.Code) {
+func (a *agent) guestOf(request *localapi.PasswordRequest) (found *protocol.Row, refused protocol.Code) {
 	inventory := a.Inventory()
 	for i := range inventory.Rows {
 		row := &inventory.Rows[i]
@@ -98,7 +98,7 @@ func (a *agent) guestOf(request localapi.PasswordRequest) (found *protocol.Row, 
 
 // setGuestPassword asks for it when it is the owner's turn, if the machine is as that
 // needs; else it says why nothing is begun.
-func (a *agent) setGuestPassword(ctx context.Context, key protocol.VMKey, request localapi.PasswordRequest, by string) (refused protocol.Code, err error) {
+func (a *agent) setGuestPassword(ctx context.Context, key protocol.VMKey, request *localapi.PasswordRequest, by string) (refused protocol.Code, err error) {
 	guests := &a.parts.guests
 	user, session, refused := guests.account(ctx, key.UID)
 	if refused != "" {

@@ -120,7 +120,7 @@ func TestVMF05_VMF06_GuestPassword(t *testing.T) {
 			d.parts.log = zerolog.New(log)
 			d.parts.guests = guests{accounts: mac, lanes: lane.New(), tool: func(user platform.User, session bool) guestTool { return guestUser{mac, user, session} }}
 			d.view.inventory.Store(&localapi.Inventory{At: time.Now(), Rows: guestRows()})
-			result := d.GuestPassword(t.Context(), localapi.PasswordRequest{VM: c.vm, Owner: c.owner, User: "max", Password: canaryPwd}, "uid 0")
+			result := d.GuestPassword(t.Context(), &localapi.PasswordRequest{VM: c.vm, Owner: c.owner, User: "max", Password: canaryPwd}, "uid 0")
 			if result.Outcome != c.outcome || result.Code != c.code || result.User != "max" {
 				t.Errorf("%+v", result)
 			}
@@ -155,7 +155,7 @@ func TestVMF05_VMF06_GuestPassword(t *testing.T) {
 func TestVMF05_GuestPasswordBeforeTheFirstLook(t *testing.T) {
 	t.Parallel()
 	d := newDaemon(t, config.Config{})
-	if result := d.GuestPassword(t.Context(), localapi.PasswordRequest{VM: guestID, User: "max", Password: canaryPwd}, "root"); result.Code != protocol.CodeNotLookedYet {
+	if result := d.GuestPassword(t.Context(), &localapi.PasswordRequest{VM: guestID, User: "max", Password: canaryPwd}, "root"); result.Code != protocol.CodeNotLookedYet {
 		t.Errorf("%+v", result)
 	}
 }

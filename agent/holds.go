@@ -84,8 +84,8 @@ func seenByLook(look *inventory.Look) (machines []command.SeenVM, listed []uint3
 }
 
 // releaseHolds ends holds because an administrator of the Mac wants it (H29).
-func (a *agent) releaseHolds(request localapi.HandRequest, by string) (result localapi.HandResult) {
-	result = localapi.HandResult{Schema: localapi.Schema, ReleaseHolds: true, VMs: []localapi.HandVM{}}
+func (a *agent) releaseHolds(request *localapi.HandRequest, by string) *localapi.HandResult {
+	result := &localapi.HandResult{Schema: localapi.Schema, ReleaseHolds: true, VMs: []localapi.HandVM{}}
 	ids := make([]string, 0, len(request.VMs))
 	for _, id := range request.VMs {
 		ids = append(ids, strings.ToLower(id))

@@ -130,11 +130,11 @@ func TestH27_H29_H69_HoldsThroughTheLoop(t *testing.T) {
 			}
 		})
 
-		result := d.ByHand(t.Context(), localapi.HandRequest{ReleaseHolds: true, VMs: []string{heldID}}, "root")
+		result := d.ByHand(t.Context(), &localapi.HandRequest{ReleaseHolds: true, VMs: []string{heldID}}, "root")
 		if result.Code != "" || len(result.VMs) != 1 || result.VMs[0].Name != "Win" {
 			t.Errorf("%+v", result)
 		}
-		if again := d.ByHand(t.Context(), localapi.HandRequest{ReleaseHolds: true, VMs: []string{heldID}}, "root"); again.Code != protocol.CodeNotHeld {
+		if again := d.ByHand(t.Context(), &localapi.HandRequest{ReleaseHolds: true, VMs: []string{heldID}}, "root"); again.Code != protocol.CodeNotHeld {
 			t.Errorf("%+v", again)
 		}
 		mac.set(prlctl.StateRunning, false)

@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"slices"
-
 	"prlagent/agent/enforce"
 	"prlagent/agent/localapi"
 	"prlagent/agent/policy"
@@ -10,47 +8,59 @@ import (
 )
 
 // Policy is how it stands with the policy, as of the newest plan.
-func (a *agent) Policy() localapi.Policy {
+func (a *agent) Policy() *localapi.Policy {
 	view, status := a.parts.enforcer.View(), a.Status()
-	shown := localapi.Policy{
+	shown := &localapi.Policy{
 		Schema: localapi.Schema, At: utc(view.At), Mode: status.PolicyInForce.Mode, InForce: status.PolicyInForce, LocksReleased: status.LocksReleased, Report: status.Policy,
-		Wanted: []localapi.WantedSetting{}, Settings: []localapi.PolicySetting{}, Steps: []localapi.PolicyStep{},
+		Wanted: []localapi.WantedSetting{}, Settings: make([]localapi.PolicySetting, len(view.Settings)),
+		Steps: make([]localapi.PolicyStep, len(view.Steps)+len(view.PreferenceSteps)+len(view.Host)),
 	}
 	if view.Document != nil {
 		shown.Name = view.Document.Name
-		shown.Wanted = append(wantedOf("vm_settings.golden_image", &view.Document.VMSettings.GoldenImage), wantedOf("vm_settings.other", &view.Document.VMSettings.Other)...)
-		shown.Wanted = append(shown.Wanted, wantedPreferences(&view.Document.Product)...)
-		shown.Wanted = append(shown.Wanted, wantedControls(view.Document)...)
+		addScope(shown, "vm_settings.golden_image", &view.Document.VMSettings.GoldenImage)
+		addScope(shown, "vm_settings.other", &view.Document.VMSettings.Other)
+		addPreferences(shown, &view.Document.Product)
+		addControls(shown, view.Document)
 	}
-	names := vmNamer{view, a.Inventory().Rows}
+	names := &vmNamer{view, a.Inventory().Rows}
 	for i := range view.Settings {
-		shown.Settings = append(shown.Settings, settingView(names.of(view.Settings[i].Verdict.VM), &view.Settings[i], view.Machines))
+		setting := &shown.Settings[i]
+		names.name(&setting.PolicyVM, view.Settings[i].Verdict.VM)
+		showSetting(setting, &view.Settings[i], view.Machines)
 	}
+	steps := shown.Steps
 	for i := range view.Steps {
 		step := &view.Steps[i]
-		shown.Steps = append(shown.Steps, localapi.PolicyStep{
-			PolicyVM: names.of(step.VM), Setting: step.Setting, Call: step.Argv(), Shown: step.Prior, Word: step.Word,
-		})
+		names.name(&steps[i].PolicyVM, step.VM)
+		steps[i].Setting, steps[i].Call, steps[i].Shown, steps[i].Word = step.Setting, step.Argv(), step.Prior, step.Word
 	}
+	steps = steps[len(view.Steps):]
 	for i := range view.PreferenceSteps {
-		shown.Steps = append(shown.Steps, preferenceStep(names, &view.PreferenceSteps[i]))
+		step := &view.PreferenceSteps[i]
+		names.name(&steps[i].PolicyVM, policy.AccountKey(step.UID))
+		showPreferenceStep(&steps[i], step)
 	}
-	shown.Steps = append(shown.Steps, hostSteps(view)...)
+	steps = steps[len(view.PreferenceSteps):]
+	for i := range view.Host {
+		showHostStep(&steps[i], &view.Host[i])
+	}
 	return shown
 }
 
-func wantedOf(path string, scope *policy.Scope) []localapi.WantedSetting {
-	wanted := []localapi.WantedSetting{}
+func addWanted(shown *localapi.Policy, path, setting, value, doc string) {
+	shown.Wanted = append(shown.Wanted, localapi.WantedSetting{Path: path, Setting: setting, Value: value, Doc: doc})
+}
+
+func addScope(shown *localapi.Policy, path string, scope *policy.Scope) {
 	for i := range policy.Settings {
 		setting := &policy.Settings[i]
 		if value, managed := scope.Settings[setting.Name]; managed {
-			wanted = append(wanted, localapi.WantedSetting{Path: path + "." + setting.Name, Setting: setting.Name, Value: string(value), Doc: setting.Doc})
+			addWanted(shown, path+"."+setting.Name, setting.Name, string(value), setting.Doc)
 		}
 	}
 	for _, name := range scope.Unknown {
-		wanted = append(wanted, localapi.WantedSetting{Path: path + "." + name, Setting: name})
+		addWanted(shown, path+"."+name, name, "", "")
 	}
-	return wanted
 }
 
 // vmNamer says what a machine is called, and who lists it.
@@ -59,33 +69,34 @@ type vmNamer struct {
 	rows []protocol.Row
 }
 
-func (n vmNamer) of(key protocol.VMKey) localapi.PolicyVM {
-	vm := localapi.PolicyVM{VMKey: key}
+func (n *vmNamer) name(vm *localapi.PolicyVM, key protocol.VMKey) {
+	vm.VMKey = key
 	if machine := n.view.Machines[key]; machine != nil {
 		vm.Name, vm.Owner = machine.Name, machine.Owner.User.Name
 	} else if account := n.view.Accounts[key.UID]; account != nil {
 		vm.Owner = account.User.Name
 	}
-	if at := slices.IndexFunc(n.rows, func(row protocol.Row) bool { return row.VMKey == key }); at >= 0 {
-		vm.SeenBy = n.rows[at].SeenBy
+	for i := range n.rows {
+		if n.rows[i].VMKey == key {
+			vm.SeenBy = n.rows[i].SeenBy
+			return
+		}
 	}
-	return vm
 }
 
-func settingView(vm localapi.PolicyVM, one *enforce.SettingView, machines map[protocol.VMKey]*enforce.Machine) localapi.PolicySetting {
+// showSetting fills in what is shown of a setting, but for the machine's name.
+func showSetting(shown *localapi.PolicySetting, one *enforce.SettingView, machines map[protocol.VMKey]*enforce.Machine) {
 	verdict := one.Verdict
-	shown := localapi.PolicySetting{
-		PolicyVM: vm, Path: verdict.Path, Setting: verdict.Setting, Value: string(verdict.Value),
-		Verdict: verdict.Verdict, Code: verdict.Code, Strength: verdict.Strength.Standard, StrengthAdmin: verdict.Strength.Admin,
-		Since: utc(verdict.Since), Drifts: one.Memory.Drifts(), Acts: actViews(verdict),
-	}
+	shown.Path, shown.Setting, shown.Value, shown.Verdict, shown.Code = verdict.Path, verdict.Setting, string(verdict.Value), verdict.Verdict, verdict.Code
+	shown.Strength, shown.StrengthAdmin, shown.Since = verdict.Strength.Standard, verdict.Strength.Admin, utc(verdict.Since)
+	shown.Drifts, shown.Acts = one.Memory.Drifts(), actViews(verdict)
 	if verdict.Beside != nil {
 		shown.Observed = verdict.Beside.Observed
 	}
 	if wait := verdict.Wait; wait != nil {
 		shown.WaitingSince, shown.Deadline, shown.Overdue = utc(wait.Since), utc(wait.Deadline), wait.Overdue
 	}
-	if machine := machines[vm.VMKey]; machine != nil {
+	if machine := machines[shown.VMKey]; machine != nil {
 		shown.CustomPassword = machine.Facts.VM.Security.CustomPassword.On()
 	}
 	if preference := policy.PreferenceAt(verdict.Path); preference != nil {
@@ -95,23 +106,31 @@ func settingView(vm localapi.PolicyVM, one *enforce.SettingView, machines map[pr
 		words := verdict.Code.Text()
 		shown.Text, shown.Remedy = words.Text, words.Remedy
 	}
-	for _, gap := range verdict.Gaps {
-		flag := flagView(one.Memory.Call(gap.Target))
+	for i := range verdict.Gaps {
+		gap := &verdict.Gaps[i]
+		flag := addFlag(shown, one.Memory.Call(gap.Target))
 		flag.Wanted, flag.Shown, flag.Verdict, flag.Code = gap.Wanted, gap.Shown, gap.Verdict, gap.Code
-		shown.Flags = append(shown.Flags, flag)
 	}
 	for i := range one.Memory.Calls {
 		call := &one.Memory.Calls[i]
-		isGap := slices.ContainsFunc(verdict.Gaps, func(gap policy.Gap) bool { return gap.Target == call.Target })
-		if !isGap && call.Word != "" {
-			flag := flagView(call)
+		if call.Word != "" && !isGap(verdict.Gaps, call.Target) {
+			flag := addFlag(shown, call)
 			flag.Wanted, flag.Shown, flag.Verdict = call.Wanted, call.Wanted, protocol.VerdictInPlace
-			shown.Flags = append(shown.Flags, flag)
 		}
 	}
-	return shown
 }
 
-func flagView(call *policy.CallMemory) localapi.PolicyFlag {
-	return localapi.PolicyFlag{Target: call.Target, Written: call.Word, WrittenAt: utc(call.WrittenAt), Prior: call.Prior}
+func isGap(gaps []policy.Gap, target string) bool {
+	for i := range gaps {
+		if gaps[i].Target == target {
+			return true
+		}
+	}
+	return false
+}
+
+// addFlag adds a flag of a setting with what the agent has written of it.
+func addFlag(shown *localapi.PolicySetting, call *policy.CallMemory) *localapi.PolicyFlag {
+	shown.Flags = append(shown.Flags, localapi.PolicyFlag{Target: call.Target, Written: call.Word, WrittenAt: utc(call.WrittenAt), Prior: call.Prior})
+	return &shown.Flags[len(shown.Flags)-1]
 }

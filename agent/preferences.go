@@ -65,25 +65,23 @@ func forcedOn(mac *platform.Machine, log zerolog.Logger) func([]platform.User) m
 	}
 }
 
-// wantedPreferences are the preferences of the policy, in the order of the catalogue.
-func wantedPreferences(product *policy.Product) (wanted []localapi.WantedSetting) {
+// addPreferences adds the preferences of the policy, in the order of the catalogue.
+func addPreferences(shown *localapi.Policy, product *policy.Product) {
 	for i := range policy.Preferences {
 		preference := &policy.Preferences[i]
 		if value, managed := product.Preferences[preference.Name]; managed {
-			wanted = append(wanted, localapi.WantedSetting{Path: preference.Path(), Setting: preference.Name, Value: string(value), Doc: preference.Doc})
+			addWanted(shown, preference.Path(), preference.Name, string(value), preference.Doc)
 		}
 	}
 	for _, name := range product.Unknown {
-		wanted = append(wanted, localapi.WantedSetting{Path: policy.ProductPath + name, Setting: name})
+		addWanted(shown, policy.ProductPath+name, name, "", "")
 	}
-	return wanted
 }
 
-// preferenceStep is one key that is written.
-func preferenceStep(names vmNamer, step *policy.PreferenceStep) localapi.PolicyStep {
+// showPreferenceStep fills in what is shown of one key that is written, but for whose
+// it is.
+func showPreferenceStep(shown *localapi.PolicyStep, step *policy.PreferenceStep) {
 	fragment, _ := plist.EncodeFragment(step.Write) // a document has no value that cannot be written
-	return localapi.PolicyStep{
-		PolicyVM: names.of(policy.AccountKey(step.UID)), Setting: step.Setting, Tool: "defaults",
-		Call: []string{"write", prlctl.PreferenceDomain, step.Key, fragment}, Shown: step.Prior, Word: step.Word,
-	}
+	shown.Setting, shown.Tool, shown.Call = step.Setting, "defaults", []string{"write", prlctl.PreferenceDomain, step.Key, fragment}
+	shown.Shown, shown.Word = step.Prior, step.Word
 }

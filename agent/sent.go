@@ -11,14 +11,9 @@ func (a *agent) noteSent(report *protocol.Report, privacy protocol.Privacy) {
 }
 
 // SentReport is the last report as a whole: what a portal that knows nothing of
-// this Mac would get. On the wire it is only what changed. It is false before the
+// this Mac would get. On the wire it is only what changed. It is nil before the
 // first exchange of this daemon.
-func (a *agent) SentReport() (localapi.SentReport, bool) {
-	if sent := a.view.sent.Load(); sent != nil {
-		return *sent, true
-	}
-	return localapi.SentReport{}, false
-}
+func (a *agent) SentReport() *localapi.SentReport { return a.view.sent.Load() }
 
 func reportInFull(report *protocol.Report) protocol.CheckinRequest {
 	request := protocol.CheckinRequest{Protocol: protocol.Version}

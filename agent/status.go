@@ -31,10 +31,10 @@ func (v *view) show(status *localapi.Status) {
 }
 
 // Status is what the daemon is doing, as of now.
-func (a *agent) Status() localapi.Status {
-	status := localapi.Status{Schema: localapi.Schema}
+func (a *agent) Status() *localapi.Status {
+	status := &localapi.Status{Schema: localapi.Schema}
 	if published := a.view.status.Load(); published != nil {
-		status = *published
+		*status = *published
 	}
 	status.At, status.Streams, status.Holds, status.Commands = wallClock().UTC(), a.parts.streamStatus(), a.heldStatus(), a.commandStatus()
 	status.Doing = withUsers(status.Doing, a.parts.looker.Visiting())
@@ -62,11 +62,11 @@ func withUsers(doing []localapi.Activity, visiting []inventory.Visiting) []local
 }
 
 // Inventory is the table as of the last look.
-func (a *agent) Inventory() localapi.Inventory {
+func (a *agent) Inventory() *localapi.Inventory {
 	if published := a.view.inventory.Load(); published != nil {
-		return *published
+		return published
 	}
-	return localapi.Inventory{Schema: localapi.Schema, Rows: []protocol.Row{}}
+	return &localapi.Inventory{Schema: localapi.Schema, Rows: []protocol.Row{}}
 }
 
 // snapshots is how it stands with the snapshot files.
@@ -81,7 +81,7 @@ type snapshots struct {
 func (l *loop) publish() {
 	status := l.assemble()
 	l.recordTroubles()
-	if news := newsOf(status.Health); news != l.snapshots.health {
+	if news := newsOf(&status.Health); news != l.snapshots.health {
 		l.snapshots.health, l.snapshots.due = news, true
 	}
 	if l.snapshots.due {
@@ -90,13 +90,14 @@ func (l *loop) publish() {
 	if l.tellHealth() {
 		status = l.assemble() // when the next check-in is due
 	}
-	l.agent.view.show(&status)
+	l.agent.view.show(status)
 }
 
 // newsOf is what of the health is worth a snapshot between two passes.
-func newsOf(health localapi.Health) string {
+func newsOf(health *localapi.Health) string {
 	news := health.State
-	for _, condition := range health.Conditions {
+	for i := range health.Conditions {
+		condition := &health.Conditions[i]
 		news += fmt.Sprintf(" %s/%t", condition.Code, condition.Pending)
 	}
 	return news
@@ -106,14 +107,14 @@ func newsOf(health localapi.Health) string {
 // more.
 func (l *loop) publishStopped() {
 	status := l.assemble().Unanswered(localapi.NotRunning)
-	l.writeSnapshots(status)
+	l.writeSnapshots(&status)
 	l.agent.view.show(&status)
 }
 
 // publishRows makes the rows of the last look visible.
-func (l *loop) publishRows() localapi.Inventory {
+func (l *loop) publishRows() *localapi.Inventory {
 	rows := l.table()
-	l.agent.view.inventory.Store(&rows)
+	l.agent.view.inventory.Store(rows)
 	return rows
 }
 
@@ -130,7 +131,7 @@ func (l *loop) restoreSocket() {
 	l.socketLost = err != nil
 }
 
-func (l *loop) writeSnapshots(status localapi.Status) {
+func (l *loop) writeSnapshots(status *localapi.Status) {
 	err := localapi.WriteSnapshots(l.agent.parts.snapshots, status, l.publishRows())
 	if err != nil && !l.snapshots.old { // it is tried again at every tick
 		l.agent.parts.log.Error().Err(err).Msg("write snapshots")
@@ -139,11 +140,11 @@ func (l *loop) writeSnapshots(status localapi.Status) {
 }
 
 // assemble builds the status from the loop's state and the last pass.
-func (l *loop) assemble() localapi.Status {
+func (l *loop) assemble() *localapi.Status {
 	version, revision := localapi.BuildVersion()
 	state, look := l.portal.client.State(), l.known.look
 	next, because := l.state.AttemptAt(wallClock())
-	status := localapi.Status{
+	status := &localapi.Status{
 		Schema: localapi.Schema,
 		At:     wallClock().UTC(),
 		Daemon: localapi.Daemon{Version: version, Revision: revision, PID: os.Getpid(), StartedAt: l.agent.started.UTC(), Running: true},
@@ -178,7 +179,7 @@ func (l *loop) assemble() localapi.Status {
 	if !next.IsZero() {
 		status.ValidUntil = next.Add(snapshotMargin).UTC().Truncate(time.Minute)
 	}
-	status.Health = l.judge(&status)
+	status.Health = l.judge(status)
 	return status
 }
 
@@ -218,7 +219,8 @@ func (l *loop) describePortal(portal *localapi.PortalStatus, next time.Time, bec
 
 func configStatus(c *config.Config) localapi.ConfigStatus {
 	status := localapi.ConfigStatus{Source: string(c.Source), LocallyManaged: c.Source == config.SourceLocal, Mode: c.Mode}
-	for _, problem := range c.Problems {
+	for i := range c.Problems {
+		problem := &c.Problems[i]
 		status.Problems = append(status.Problems, localapi.ConfigProblem{Key: problem.Key, Code: problem.Code, Text: problem.Text})
 	}
 	return status
@@ -226,7 +228,8 @@ func configStatus(c *config.Config) localapi.ConfigStatus {
 
 func countsOf(users []protocol.UserLook, vms []protocol.VM) localapi.Counts {
 	counts := localapi.Counts{VMs: len(vms)}
-	for _, user := range users {
+	for i := range users {
+		user := &users[i]
 		if !user.IsLookedAt() {
 			continue
 		}
@@ -234,8 +237,8 @@ func countsOf(users []protocol.UserLook, vms []protocol.VM) localapi.Counts {
 			counts.UsersFailed++
 		}
 	}
-	for _, vm := range vms {
-		switch {
+	for i := range vms {
+		switch vm := &vms[i]; {
 		case vm.Stale != "":
 			counts.Stale++
 		case vm.State == protocol.StateRunning:
@@ -259,26 +262,24 @@ func listedAt(look *inventory.Look) []protocol.UserLook {
 
 // table joins the rows of the last look with their Mac. What only the portal
 // knows is what it has told: that it has a row, by the last success.
-func (l *loop) table() localapi.Inventory {
+func (l *loop) table() *localapi.Inventory {
 	look, state, policy := l.known.look, l.portal.client.State(), l.policyReport()
-	table := localapi.Inventory{Schema: localapi.Schema, At: look.At, Rows: make([]protocol.Row, 0, len(look.VMs))}
-	for _, user := range look.Users {
-		if user.IsLookedAt() {
+	table := &localapi.Inventory{Schema: localapi.Schema, At: look.At, Rows: make([]protocol.Row, len(look.VMs))}
+	for i := range look.Users {
+		if user := &look.Users[i]; user.IsLookedAt() {
 			table.LeftOut += user.LeftOut
 		}
 	}
 	version, _ := localapi.BuildVersion()
-	for _, vm := range look.VMs {
-		table.Rows = append(table.Rows, protocol.Row{
-			VM: vm, Host: look.Host, Product: look.Product,
-			Status:         protocol.StatusOf(look.Product, false),
-			LastCommand:    protocol.CommandNone,
-			LastReportedAt: utc(state.LastSuccess),
-			Extra: protocol.RowExtra{
-				Group: state.Group.ID, GroupSource: state.Group.Source, AgentVersion: version, DeviceID: state.DeviceID,
-				PolicyState: policy.State, PolicyRevision: policy.Revision,
-			},
-		})
+	status, reportedAt := protocol.StatusOf(look.Product, false), utc(state.LastSuccess)
+	extra := protocol.RowExtra{
+		Group: state.Group.ID, GroupSource: state.Group.Source, AgentVersion: version, DeviceID: state.DeviceID,
+		PolicyState: policy.State, PolicyRevision: policy.Revision,
+	}
+	for i := range look.VMs {
+		row := &table.Rows[i]
+		row.VM, row.Host, row.Product, row.Extra = look.VMs[i], look.Host, look.Product, extra
+		row.Status, row.LastCommand, row.LastReportedAt = status, protocol.CommandNone, reportedAt
 	}
 	return table
 }

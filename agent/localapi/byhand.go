@@ -13,10 +13,10 @@ import (
 type Hands interface {
 	// ByHand returns when it is done, or when ctx ends, which does not end what
 	// has begun. by says who asks.
-	ByHand(ctx context.Context, request HandRequest, by string) HandResult
+	ByHand(ctx context.Context, request *HandRequest, by string) *HandResult
 	// GuestPassword sets the password of an account in a guest, and returns when that
 	// was asked for.
-	GuestPassword(ctx context.Context, request PasswordRequest, by string) PasswordResult
+	GuestPassword(ctx context.Context, request *PasswordRequest, by string) *PasswordResult
 }
 
 // HandRequest asks to set one setting of virtual machines, to lift the locks and the
@@ -87,7 +87,7 @@ type LocksReleased struct {
 const maxHandBody = 16 << 10
 
 // kinds is how many things it asks for at once.
-func (r HandRequest) kinds() (count int) {
+func (r *HandRequest) kinds() (count int) {
 	for _, asked := range []bool{r.Setting != "", r.ReleaseLocks, r.ReleaseHolds} {
 		if asked {
 			count++
@@ -115,7 +115,7 @@ func (h *apiHandler) serveByHand(w http.ResponseWriter, r *http.Request, actor A
 	if err := stayOpen(w); err != nil {
 		return
 	}
-	h.writeAnswer(w, http.StatusOK, h.options.Hands.ByHand(r.Context(), request, actor.title()))
+	h.writeAnswer(w, http.StatusOK, h.options.Hands.ByHand(r.Context(), &request, actor.title()))
 }
 
 // title is who the actor is, for events.

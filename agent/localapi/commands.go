@@ -16,7 +16,7 @@ const MaxCommands = 500
 type CommandSource interface {
 	// Commands gives the commands of the journal, the newest first and at most
 	// MaxCommands of them, or those whose id begins like this.
-	Commands(id string) (CommandList, error)
+	Commands(id string) (*CommandList, error)
 }
 
 // CommandList is the commands that this Mac has, or had, from its portal.
@@ -86,13 +86,14 @@ func (s *CommandStatus) forEveryone() *CommandStatus {
 
 // commandsFor are the commands that an actor may see: administrators all, others
 // those on their own machines, without who wanted them and why.
-func commandsFor(actor Actor, list CommandList) CommandList {
+func commandsFor(actor Actor, list *CommandList) *CommandList {
 	if actor.Admin {
 		return list
 	}
-	visible := CommandList{Schema: list.Schema, Truncated: list.Truncated, Restricted: true, Commands: []Command{}}
-	for _, one := range list.Commands {
-		if actor.Name != "" && one.Target.VMID != "" && one.Target.UID == actor.UID {
+	visible := &CommandList{Schema: list.Schema, Truncated: list.Truncated, Restricted: true, Commands: []Command{}}
+	for i := range list.Commands {
+		if target := &list.Commands[i].Target; actor.Name != "" && target.VMID != "" && target.UID == actor.UID {
+			one := list.Commands[i]
 			one.IssuedBy, one.Reason = "", ""
 			visible.Commands = append(visible.Commands, one)
 		}
@@ -106,7 +107,7 @@ func (h *apiHandler) serveCommands(w http.ResponseWriter, r *http.Request, actor
 		h.writeRefusal(w, http.StatusBadRequest, protocol.CodeBadRequest, "id is no id of a command.")
 		return
 	}
-	list := CommandList{Schema: Schema, Commands: []Command{}}
+	list := &CommandList{Schema: Schema, Commands: []Command{}}
 	if h.options.Commands != nil {
 		var err error
 		if list, err = h.options.Commands.Commands(id); err != nil {

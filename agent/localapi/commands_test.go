@@ -10,8 +10,8 @@ import (
 	"prlagent/agent/protocol"
 )
 
-func sampleCommands() CommandList {
-	return CommandList{Schema: Schema, Commands: []Command{{
+func sampleCommands() *CommandList {
+	return &CommandList{Schema: Schema, Commands: []Command{{
 		CommandID: "0194f3b6-0000-7000-8000-000000000001", Type: "vm.delete",
 		Target:   protocol.CommandTarget{DeviceID: "device-1", MacSerial: "C02TEST", UID: 501, Owner: "anna", VMID: "vm-1", VMName: "Windows 11"},
 		IssuedAt: at("08:00:00"), ExpiresAt: at("20:00:00"), IssuedBy: "Olga", Reason: "stolen",
@@ -33,7 +33,7 @@ func sampleCommands() CommandList {
 
 type fixedCommands struct{}
 
-func (fixedCommands) Commands(string) (CommandList, error) { return sampleCommands(), nil }
+func (fixedCommands) Commands(string) (*CommandList, error) { return sampleCommands(), nil }
 
 // A user sees what happens to their own machines, and not who wanted it and why.
 func TestH16_CommandsOfOthersAreNotShown(t *testing.T) {

@@ -106,7 +106,7 @@ func TestStatusTravelsWhole(t *testing.T) {
 	if err := protocol.Decode(data, maxAnswer, &got); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(sampleStatus(), got); diff != "" {
+	if diff := cmp.Diff(*sampleStatus(), got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -135,8 +135,8 @@ func TestFieldsHaveValues(t *testing.T) {
 	}
 	got := make(map[string]string)
 	for _, field := range Fields {
-		got[field.ID] = field.Value(sampleStatus())
-		if public := field.Value(sampleStatus().ForEveryone()); public != got[field.ID] {
+		got[field.ID] = field.Value(*sampleStatus())
+		if public := field.Value(*sampleStatus().ForEveryone()); public != got[field.ID] {
 			t.Errorf("%s: %q for everyone, %q for admins; a field must be public", field.ID, public, got[field.ID])
 		}
 	}

@@ -66,7 +66,7 @@ func (h *apiHandler) serveGuestPassword(w http.ResponseWriter, r *http.Request, 
 	if err := stayOpen(w); err != nil {
 		return
 	}
-	h.writeAnswer(w, http.StatusOK, h.options.Hands.GuestPassword(r.Context(), request, actor.title()))
+	h.writeAnswer(w, http.StatusOK, h.options.Hands.GuestPassword(r.Context(), &request, actor.title()))
 }
 
 // GuestPassword asks to set the password of an account in a guest, and waits until that

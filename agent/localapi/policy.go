@@ -8,7 +8,7 @@ import (
 )
 
 // PolicySource says how it stands with the policy.
-type PolicySource interface{ Policy() Policy }
+type PolicySource interface{ Policy() *Policy }
 
 // Policy is what the policy wants of this Mac's virtual machines and of its users'
 // preferences, and how they are.
@@ -121,11 +121,11 @@ type PolicyStep struct {
 
 // policyFor leaves out what the actor may not see: everything about the machines
 // of others, and what the policy wants of machines that are not theirs.
-func policyFor(actor Actor, whole Policy) Policy {
+func policyFor(actor Actor, whole *Policy) *Policy {
 	if actor.Admin {
 		return whole
 	}
-	visible := whole
+	visible := *whole
 	visible.Restricted, visible.Name = true, ""
 	visible.InForce = InForce{Mode: whole.InForce.Mode, ModeOf: whole.InForce.ModeOf}
 	if visible.LocksReleased != nil {
@@ -133,20 +133,23 @@ func policyFor(actor Actor, whole Policy) Policy {
 	}
 	visible.Wanted, visible.Settings, visible.Steps = []WantedSetting{}, []PolicySetting{}, []PolicyStep{}
 	visible.Report = protocol.PolicyReport{State: whole.Report.State, Code: whole.Report.Code, Counts: whole.Report.Counts}
-	isVisible := func(vm PolicyVM) bool {
-		return vm.VMKey != (protocol.VMKey{}) && isMine(actor, protocol.VM{VMKey: vm.VMKey, SeenBy: vm.SeenBy})
-	}
-	for _, setting := range whole.Settings {
-		if isVisible(setting.PolicyVM) {
-			visible.Settings = append(visible.Settings, setting)
+	for i := range whole.Settings {
+		if setting := &whole.Settings[i]; setting.isVisible(actor) {
+			visible.Settings = append(visible.Settings, *setting)
 		}
 	}
-	for _, step := range whole.Steps {
-		if isVisible(step.PolicyVM) {
-			visible.Steps = append(visible.Steps, step)
+	for i := range whole.Steps {
+		if step := &whole.Steps[i]; step.isVisible(actor) {
+			visible.Steps = append(visible.Steps, *step)
 		}
 	}
-	return visible
+	return &visible
+}
+
+// isVisible reports whether the actor, who is no administrator, may see what is about
+// the machine.
+func (vm *PolicyVM) isVisible(actor Actor) bool {
+	return vm.VMKey != (protocol.VMKey{}) && isMine(actor, &protocol.VM{VMKey: vm.VMKey, SeenBy: vm.SeenBy})
 }
 
 func (h *apiHandler) servePolicy(w http.ResponseWriter, _ *http.Request, actor Actor) {

@@ -10,13 +10,13 @@ import (
 )
 
 // samplePolicy is how it stands with the policy of a Mac of alice and bob.
-func samplePolicy() Policy {
+func samplePolicy() *Policy {
 	at := time.Date(2026, 11, 23, 9, 30, 0, 0, time.UTC)
 	alices := PolicyVM{VMKey: protocol.VMKey{ID: "00000000-0000-4000-8000-000000000001", UID: 501}, Name: "Windows 11", Owner: "alice"}
 	bobs := PolicyVM{VMKey: protocol.VMKey{ID: "00000000-0000-4000-8000-000000000002", UID: 502}, Name: "Team Linux", Owner: "bob",
 		SeenBy: []protocol.Account{{UID: 505, Name: "erin"}}}
 	running, contended := protocol.CodeVMRunning.Text(), protocol.CodeContended.Text()
-	return Policy{
+	return &Policy{
 		Schema: Schema, At: at, Mode: "enforce", InForce: InForce{Source: "head", Mode: "enforce", ModeOf: "configuration", ExpiresAt: at.AddDate(0, 0, 20)}, Name: "Finance",
 		Report: protocol.PolicyReport{State: protocol.PolicyPartial, PolicyID: "finance", Revision: 7, SHA256: "ab12", HeadVersion: 9,
 			Counts: map[string]int{protocol.StrengthReverted: 3}},

@@ -2,7 +2,6 @@ package localapi
 
 import (
 	"fmt"
-	"slices"
 
 	"prlagent/agent/protocol"
 )
@@ -14,28 +13,28 @@ import (
 //   - of the events, those about themselves in full, those about nobody in
 //     particular as time, type and code, and none about other users.
 
-func statusFor(actor Actor, status Status) Status {
+func statusFor(actor Actor, status *Status) *Status {
 	if actor.Admin {
 		return status
 	}
 	return status.ForEveryone()
 }
 
-func inventoryFor(actor Actor, inventory Inventory) Inventory {
-	visible := Inventory{Schema: inventory.Schema, At: inventory.At, Restricted: !actor.Admin, Rows: []protocol.Row{}}
+func inventoryFor(actor Actor, inventory *Inventory) *Inventory {
+	visible := &Inventory{Schema: inventory.Schema, At: inventory.At, Restricted: !actor.Admin, Rows: []protocol.Row{}}
 	if actor.Admin {
 		visible.LeftOut = inventory.LeftOut
 	}
-	for _, row := range inventory.Rows {
-		if actor.Admin || isMine(actor, row.VM) {
-			visible.Rows = append(visible.Rows, row)
+	for i := range inventory.Rows {
+		if row := &inventory.Rows[i]; actor.Admin || isMine(actor, &row.VM) {
+			visible.Rows = append(visible.Rows, *row)
 		}
 	}
 	return visible
 }
 
 // isMine never lets an actor without a name own anything.
-func isMine(actor Actor, vm protocol.VM) bool {
+func isMine(actor Actor, vm *protocol.VM) bool {
 	return actor.Name != "" && vm.IsListedBy(actor.UID)
 }
 
@@ -47,7 +46,7 @@ const (
 	eventUser = "user_name"
 )
 
-func isAbout(actor Actor, event protocol.Event) bool {
+func isAbout(actor Actor, event *protocol.Event) bool {
 	uid, named := event.Data[eventUID]
 	if !named {
 		return actor.Name != "" && event.Data[eventUser] == actor.Name
@@ -60,21 +59,24 @@ var personalData = []string{eventUser, eventUID, "user", "vm_id", "vm_name", "vm
 
 func eventsFor(actor Actor, events []protocol.Event) []protocol.Event {
 	visible := make([]protocol.Event, 0, len(events))
-	for _, event := range events {
-		switch {
-		case actor.Admin, isAbout(actor, event):
-			visible = append(visible, event)
-		case !isPersonal(event):
-			event.Data = nil
-			visible = append(visible, event)
+	for i := range events {
+		isWhole := actor.Admin || isAbout(actor, &events[i])
+		if !isWhole && isPersonal(&events[i]) {
+			continue
+		}
+		visible = append(visible, events[i])
+		if !isWhole {
+			visible[len(visible)-1].Data = nil
 		}
 	}
 	return visible
 }
 
-func isPersonal(event protocol.Event) bool {
-	return slices.ContainsFunc(personalData, func(key string) bool {
-		_, found := event.Data[key]
-		return found
-	})
+func isPersonal(event *protocol.Event) bool {
+	for _, key := range personalData {
+		if _, found := event.Data[key]; found {
+			return true
+		}
+	}
+	return false
 }

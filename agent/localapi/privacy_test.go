@@ -100,7 +100,7 @@ func TestH16_AStrangerSeesHealthAndCountsOnly(t *testing.T) {
 
 func TestH16_AnOwnerlessRowBelongsToNobody(t *testing.T) {
 	t.Parallel()
-	inventory := Inventory{Rows: []protocol.Row{{VM: protocol.VM{Name: "orphan", SeenBy: []protocol.Account{{}}}}}}
+	inventory := &Inventory{Rows: []protocol.Row{{VM: protocol.VM{Name: "orphan", SeenBy: []protocol.Account{{}}}}}}
 	if got := inventoryFor(Actor{}, inventory); len(got.Rows) != 0 {
 		t.Errorf("a nameless actor sees %d rows", len(got.Rows))
 	}

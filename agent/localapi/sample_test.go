@@ -17,8 +17,8 @@ func at(clock string) time.Time {
 	return moment
 }
 
-func sampleStatus() Status {
-	return Status{
+func sampleStatus() *Status {
+	return &Status{
 		Schema: Schema, At: at("09:41:10"), ValidUntil: at("10:44:00"),
 		Daemon: Daemon{Version: "1.0.0", Revision: "0acce8a1b2c3", PID: 412, StartedAt: at("07:58:02"), Running: true},
 		Health: Health{State: Degraded, Conditions: []Condition{
@@ -59,11 +59,11 @@ func sampleStatus() Status {
 
 // sampleHand is what became of a setting of alice's machine and of two others; and
 // of a switch of the host, which is told where locks are lifted.
-func sampleHand() HandResult {
+func sampleHand() *HandResult {
 	alices := PolicyVM{VMKey: protocol.VMKey{ID: "00000000-0000-4000-8000-000000000001", UID: 501}, Name: "Windows 11", Owner: "alice"}
 	bobs := PolicyVM{VMKey: protocol.VMKey{ID: "00000000-0000-4000-8000-000000000002", UID: 502}, Name: "Team Linux", Owner: "bob"}
 	running, missing, prompt := protocol.CodeVMRunning.Text(), protocol.CodeVMNotFound.Text(), protocol.CodeAdminPassword.Text()
-	return HandResult{
+	return &HandResult{
 		Schema: Schema, Mode: "enforce", Setting: "asset_tag", Value: "F-2",
 		VMs: []HandVM{
 			{PolicyVM: alices, Outcome: "done", PolicyPath: "vm_settings.other.asset_tag", PolicyValue: "F-1", PutBack: true},
@@ -110,8 +110,8 @@ func sampleProduct() protocol.Product {
 	}
 }
 
-func sampleInventory() Inventory {
-	return Inventory{Schema: Schema, At: at("09:40:01"), Rows: []protocol.Row{
+func sampleInventory() *Inventory {
+	return &Inventory{Schema: Schema, At: at("09:40:01"), Rows: []protocol.Row{
 		sampleRow(protocol.VM{
 			VMKey: protocol.VMKey{ID: "0f1e2d3c-0000-4000-8000-000000000001", UID: 501}, Owner: "alice", Bundle: protocol.Bundle{Volume: "0E5C2F1A-9C3B-4B7E-8D55-6A0F4C1B7D21", Inode: 4711},
 			Name: "Windows 11", State: protocol.StateRunning, RawState: "running", OS: "Windows 11", Edition: "Enterprise",

@@ -18,8 +18,8 @@ type SentReport struct {
 
 // ReportSource knows what the portal was told last.
 type ReportSource interface {
-	// SentReport is false if nothing was told since the daemon began.
-	SentReport() (SentReport, bool)
+	// SentReport is nil if nothing was told since the daemon began.
+	SentReport() *SentReport
 }
 
 // SentReport asks what the portal was told last; for administrators. Before the
@@ -32,7 +32,7 @@ func (c *Client) SentReport(ctx context.Context) (SentReport, error) {
 
 func (h *apiHandler) serveSentReport(w http.ResponseWriter, _ *http.Request, _ Actor) {
 	if h.options.Reports != nil {
-		if sent, has := h.options.Reports.SentReport(); has {
+		if sent := h.options.Reports.SentReport(); sent != nil {
 			h.writeAnswer(w, http.StatusOK, sent)
 			return
 		}

@@ -25,8 +25,8 @@ import (
 // Agent is what the server asks of the daemon. Its answers are whole: the
 // server takes away what the asker may not see, and keeps nothing.
 type Agent interface {
-	Status() Status
-	Inventory() Inventory
+	Status() *Status
+	Inventory() *Inventory
 	// Checkin asks for a check-in now; with wait it returns when that pass has
 	// ended or ctx is done, else at once.
 	Checkin(ctx context.Context, wait bool) CheckinResult

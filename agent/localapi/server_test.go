@@ -34,9 +34,9 @@ type fakeAgent struct {
 	finish   chan struct{} // nil = waits end at once
 }
 
-func (a *fakeAgent) Status() Status       { return sampleStatus() }
-func (a *fakeAgent) Inventory() Inventory { return sampleInventory() }
-func (a *fakeAgent) Policy() Policy       { return samplePolicy() }
+func (a *fakeAgent) Status() *Status       { return sampleStatus() }
+func (a *fakeAgent) Inventory() *Inventory { return sampleInventory() }
+func (a *fakeAgent) Policy() *Policy       { return samplePolicy() }
 
 func (a *fakeAgent) Checkin(ctx context.Context, wait bool) CheckinResult {
 	a.asked.Add(1)
@@ -54,16 +54,16 @@ func (a *fakeAgent) Checkin(ctx context.Context, wait bool) CheckinResult {
 	return result
 }
 
-func (a *fakeAgent) ByHand(_ context.Context, request HandRequest, by string) HandResult {
+func (a *fakeAgent) ByHand(_ context.Context, request *HandRequest, by string) *HandResult {
 	a.asked.Add(1)
 	result := sampleHand()
 	result.Setting, result.Value = request.Setting, by
 	return result
 }
 
-func (a *fakeAgent) GuestPassword(_ context.Context, request PasswordRequest, by string) PasswordResult {
+func (a *fakeAgent) GuestPassword(_ context.Context, request *PasswordRequest, by string) *PasswordResult {
 	a.asked.Add(1)
-	return PasswordResult{Schema: Schema, User: request.User, Outcome: PasswordAsked, Text: by}
+	return &PasswordResult{Schema: Schema, User: request.User, Outcome: PasswordAsked, Text: by}
 }
 
 // ring is an EventSource in memory.

@@ -42,7 +42,7 @@ func ReadSnapshot(path string) (Status, error) {
 
 // checkSnapshot refuses a document that no daemon of this version writes: what it
 // does not say would count as zero, or as nothing.
-func (s Status) checkSnapshot() error {
+func (s *Status) checkSnapshot() error {
 	switch {
 	case s.Schema != Schema:
 		return fmt.Errorf("it has the schema %d, not %d", s.Schema, Schema)
@@ -80,7 +80,7 @@ func CheckSnapshots(folder string) error {
 // (H15). Names in the property lists are those of the JSON. Points in time are
 // dates there, empty values are left out, and text is shown by
 // text.Display, because XML cannot carry control characters.
-func WriteSnapshots(folder string, status Status, inventory Inventory) error {
+func WriteSnapshots(folder string, status *Status, inventory *Inventory) error {
 	public := status.ForEveryone()
 	public.Doing = nil // over before anybody reads it
 	asJSON, err := text.EncodeJSON(public, "", "  ")
@@ -93,7 +93,7 @@ func WriteSnapshots(folder string, status Status, inventory Inventory) error {
 	}
 	defer opened.Close()
 	return errors.Join(
-		replaceSnapshot(opened, snapshotFile{StatusJSON, 0o644, append(asJSON, '\n'), jsonTime, nil}),
+		replaceSnapshot(opened, &snapshotFile{StatusJSON, 0o644, append(asJSON, '\n'), jsonTime, nil}),
 		writePlist(opened, StatusPlist, 0o644, public),
 		writePlist(opened, InventoryPlist, 0o640, inventory),
 	)
@@ -108,7 +108,7 @@ func writePlist(folder *safefile.Folder, name string, mode fs.FileMode, document
 	if err != nil {
 		return fmt.Errorf("encode snapshot: %w", err)
 	}
-	return replaceSnapshot(folder, snapshotFile{name, mode, draft.Data, plistTime, draft.Check})
+	return replaceSnapshot(folder, &snapshotFile{name, mode, draft.Data, plistTime, draft.Check})
 }
 
 // snapshotFile is one file to be: its name, who may read it, what is in it, what stands
@@ -130,7 +130,7 @@ const (
 
 // replaceSnapshot writes the file if it says something new. One that is not for
 // everybody is for the administrators.
-func replaceSnapshot(folder *safefile.Folder, file snapshotFile) error {
+func replaceSnapshot(folder *safefile.Folder, file *snapshotFile) error {
 	if file.isCurrent(folder) {
 		return nil
 	}
@@ -156,7 +156,7 @@ func wrapWrite(err error) error {
 // isCurrent reports whether the file on disk has the mode and, apart from the
 // time of the document, the content. Both are written by one program in one order,
 // so that their bytes tell.
-func (f snapshotFile) isCurrent(folder *safefile.Folder) bool {
+func (f *snapshotFile) isCurrent(folder *safefile.Folder) bool {
 	entry, err := folder.Lstat(f.name)
 	if err != nil || entry.Mode != f.mode {
 		return false
@@ -172,7 +172,7 @@ func (f snapshotFile) isCurrent(folder *safefile.Folder) bool {
 
 // aroundTime gives what is before the time of a document and what is behind it, and
 // reports whether the time is one, where there is any.
-func (f snapshotFile) aroundTime(data []byte) (before, after []byte, readable bool) {
+func (f *snapshotFile) aroundTime(data []byte) (before, after []byte, readable bool) {
 	before, rest, there := bytes.Cut(data, []byte(f.time))
 	after = bytes.TrimLeft(rest, "0123456789-:.+TZ")
 	_, err := time.Parse(time.RFC3339, string(rest[:len(rest)-len(after)]))

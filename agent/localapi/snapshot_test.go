@@ -92,7 +92,7 @@ func TestSnapshotsAreWrittenOnlyForNews(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := filesIn(t, folder)
-			c.change(&status, &inventory)
+			c.change(status, inventory)
 			if err := WriteSnapshots(folder, status, inventory); err != nil {
 				t.Fatal(err)
 			}

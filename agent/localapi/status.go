@@ -300,8 +300,8 @@ type ErrorBody struct {
 
 // ForEveryone is the part of a status that any user of the Mac may see, and
 // what the world-readable snapshot holds: health and counts (H16).
-func (s Status) ForEveryone() Status {
-	public := Status{
+func (s *Status) ForEveryone() *Status {
+	public := &Status{
 		Schema: s.Schema, At: s.At, ValidUntil: s.ValidUntil, Daemon: s.Daemon, Config: s.Config, Counts: s.Counts, Schedule: s.Schedule,
 		Policy:        protocol.PolicyReport{State: s.Policy.State, Code: s.Policy.Code, Counts: s.Policy.Counts},
 		PolicyInForce: InForce{Mode: s.PolicyInForce.Mode, ModeOf: s.PolicyInForce.ModeOf},
@@ -317,14 +317,14 @@ func (s Status) ForEveryone() Status {
 	if s.LocksReleased != nil {
 		public.LocksReleased = &LocksReleased{At: s.LocksReleased.At, HeadVersion: s.LocksReleased.HeadVersion}
 	}
-	for _, activity := range s.Doing {
-		activity.Users, activity.Triggers = nil, nil
-		public.Doing = append(public.Doing, activity)
+	public.Doing = append(public.Doing, s.Doing...)
+	for i := range public.Doing {
+		public.Doing[i].Users, public.Doing[i].Triggers = nil, nil
 	}
-	public.Health = Health{State: s.Health.State, Last: s.Health.Last, Conditions: make([]Condition, 0, len(s.Health.Conditions))}
-	for _, condition := range s.Health.Conditions {
+	public.Health = Health{State: s.Health.State, Last: s.Health.Last, Conditions: append([]Condition{}, s.Health.Conditions...)}
+	for i := range public.Health.Conditions {
+		condition := &public.Health.Conditions[i]
 		condition.Subject, condition.Detail = "", ""
-		public.Health.Conditions = append(public.Health.Conditions, condition)
 	}
 	if s.Holds != nil {
 		public.Holds = s.Holds.forEveryone()

@@ -180,6 +180,8 @@ func withProfile(t *testing.T, values map[string]any) string {
 	return root
 }
 
+func forEveryone(status localapi.Status) localapi.Status { return *status.ForEveryone() }
+
 // activatedByKey is a status with a product of a version.
 func activatedByKey(version, license string) localapi.Status {
 	return localapi.Status{Product: protocol.Product{Installed: true, Version: version, State: protocol.ProductKey, License: license}}
@@ -224,8 +226,8 @@ func TestDEP_03_ALicenseThatIsNotTheProfiles(t *testing.T) {
 		"sign-on, not a key":                {withProfile(t, keyProfile), activated(), outcomeWarning, protocol.CodeLicenseDiffers},
 		"nobody may see it":                 {withProfile(t, keyProfile), activatedByKey("26.4.0", ""), outcomeOK, ""},
 		"it is not activated":               {withProfile(t, keyProfile), deactivated(), outcomeUnneeded, ""},
-		"no administrator":                  {withProfile(t, keyProfile), activatedByKey("26.4.0", "6J9A5T-******-******-******-RN17ZA").ForEveryone(), outcomeUnknown, ""},
-		"no administrator, and another way": {withProfile(t, keyProfile), activated().ForEveryone(), outcomeWarning, protocol.CodeLicenseDiffers},
+		"no administrator":                  {withProfile(t, keyProfile), forEveryone(activatedByKey("26.4.0", "6J9A5T-******-******-******-RN17ZA")), outcomeUnknown, ""},
+		"no administrator, and another way": {withProfile(t, keyProfile), forEveryone(activated()), outcomeWarning, protocol.CodeLicenseDiffers},
 		"nobody knows":                      {withProfile(t, keyProfile), localapi.Status{}, outcomeUnknown, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

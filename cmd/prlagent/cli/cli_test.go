@@ -287,7 +287,7 @@ func TestCommandsWithoutADaemon(t *testing.T) {
 			root := mac(t)
 			if c.snapshot {
 				daemon := sampleDaemon(t)
-				if err := localapi.WriteSnapshots(localapi.SnapshotsUnder(root), daemon.status, daemon.inventory); err != nil {
+				if err := localapi.WriteSnapshots(localapi.SnapshotsUnder(root), &daemon.status, &daemon.inventory); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -339,7 +339,7 @@ func TestH70_AnExpiredSnapshotIsStale(t *testing.T) {
 			if c.until == 0 {
 				daemon.status = daemon.status.Unanswered(localapi.NotRunning)
 			}
-			if err := localapi.WriteSnapshots(localapi.SnapshotsUnder(root), daemon.status, daemon.inventory); err != nil {
+			if err := localapi.WriteSnapshots(localapi.SnapshotsUnder(root), &daemon.status, &daemon.inventory); err != nil {
 				t.Fatal(err)
 			}
 			if c.listens != nil {
@@ -425,7 +425,7 @@ func TestADaemonThatHangsIsNotWaitedFor(t *testing.T) {
 func TestADaemonThatHangsIsSaidToHang(t *testing.T) {
 	t.Parallel()
 	root, daemon := mac(t), sampleDaemon(t)
-	if err := localapi.WriteSnapshots(localapi.SnapshotsUnder(root), daemon.status, daemon.inventory); err != nil {
+	if err := localapi.WriteSnapshots(localapi.SnapshotsUnder(root), &daemon.status, &daemon.inventory); err != nil {
 		t.Fatal(err)
 	}
 	listener, err := net.Listen("unix", localapi.SocketUnder(root))

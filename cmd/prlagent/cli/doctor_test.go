@@ -101,7 +101,7 @@ func TestDoctorLooksAtTheSnapshotsMode(t *testing.T) {
 	daemon, root := sampleDaemon(t), mac(t)
 	daemon.serve(t, root, admin)
 	path := filepath.Join(localapi.SnapshotsUnder(root), localapi.StatusPlist)
-	if err := localapi.WriteSnapshots(localapi.SnapshotsUnder(root), daemon.status, daemon.inventory); err != nil {
+	if err := localapi.WriteSnapshots(localapi.SnapshotsUnder(root), &daemon.status, &daemon.inventory); err != nil {
 		t.Fatal(err)
 	}
 	for mode, want := range map[os.FileMode]string{0o644: outcomeOK, 0o600: outcomeWarning} {
@@ -123,7 +123,7 @@ func TestDoctorReadsTheSnapshot(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			daemon, root := sampleDaemon(t), mac(t)
-			if err := localapi.WriteSnapshots(localapi.SnapshotsUnder(root), daemon.status, daemon.inventory); err != nil {
+			if err := localapi.WriteSnapshots(localapi.SnapshotsUnder(root), &daemon.status, &daemon.inventory); err != nil {
 				t.Fatal(err)
 			}
 			wantResult(t, checkNow(t, root, "snapshot", daemon.status, nil), outcomeOK, "", "status.plist")

@@ -35,9 +35,9 @@ type fakeDaemon struct {
 	release   chan struct{}              // nil = check-ins end at once
 }
 
-func (d *fakeDaemon) Status() localapi.Status       { return d.status }
-func (d *fakeDaemon) Inventory() localapi.Inventory { return d.inventory }
-func (d *fakeDaemon) Policy() localapi.Policy       { return d.policy }
+func (d *fakeDaemon) Status() *localapi.Status       { return &d.status }
+func (d *fakeDaemon) Inventory() *localapi.Inventory { return &d.inventory }
+func (d *fakeDaemon) Policy() *localapi.Policy       { return &d.policy }
 
 func (d *fakeDaemon) Checkin(ctx context.Context, wait bool) localapi.CheckinResult {
 	if !wait {
@@ -52,24 +52,24 @@ func (d *fakeDaemon) Checkin(ctx context.Context, wait bool) localapi.CheckinRes
 	return d.checkin
 }
 
-func (d *fakeDaemon) ByHand(_ context.Context, request localapi.HandRequest, _ string) localapi.HandResult {
+func (d *fakeDaemon) ByHand(_ context.Context, request *localapi.HandRequest, _ string) *localapi.HandResult {
 	if d.release != nil {
 		<-d.release
 	}
-	d.asked = request
-	return d.hand
+	d.asked = *request
+	return &d.hand
 }
 
-func (d *fakeDaemon) GuestPassword(_ context.Context, request localapi.PasswordRequest, _ string) localapi.PasswordResult {
-	d.passwords = append(d.passwords, request)
+func (d *fakeDaemon) GuestPassword(_ context.Context, request *localapi.PasswordRequest, _ string) *localapi.PasswordResult {
+	d.passwords = append(d.passwords, *request)
 	d.password.User = request.User
-	return d.password
+	return &d.password
 }
 
-func (d *fakeDaemon) Commands(id string) (localapi.CommandList, error) {
+func (d *fakeDaemon) Commands(id string) (*localapi.CommandList, error) {
 	list := d.commands
 	list.Commands = slices.DeleteFunc(slices.Clone(list.Commands), func(one localapi.Command) bool { return !strings.HasPrefix(one.CommandID, id) })
-	return list, nil
+	return &list, nil
 }
 
 func (d *fakeDaemon) EventsSince(seq uint64, limit int) ([]protocol.Event, uint64, error) {
