@@ -57,7 +57,7 @@ type Options struct {
 	Root     string // folder of a simulated Mac, absolute; empty is this Mac
 	Config   string // local configuration, as a path on this disk; empty is LocalConfig
 	LogLevel string // overrides the configuration's
-	Log      zerolog.Logger
+	Log      *zerolog.Logger
 	// IsLeaving is that the agent runs to lift what it has placed, and is then taken off
 	// the Mac: no command is begun, and none is gone on with.
 	IsLeaving bool
@@ -95,8 +95,8 @@ const toolGrace = stopLimit / 2
 
 // Run is the daemon: it returns when ctx is done, or with the reason why it
 // cannot work at all (store.ErrLocked: another one runs).
-func Run(ctx context.Context, options Options) error {
-	tools := &tool.Runner{Root: options.Root, Log: options.Log, Grace: toolGrace}
+func Run(ctx context.Context, options *Options) error {
+	tools := &tool.Runner{Root: options.Root, Log: *options.Log, Grace: toolGrace}
 	mac := platform.New(options.Root, tools)
 	if err := prepareFolders(mac); err != nil {
 		return err
@@ -126,11 +126,11 @@ func Run(ctx context.Context, options Options) error {
 
 // openState opens the store. One of a later version of the agent is put aside where the
 // package that brought this version back has allowed it.
-func openState(ctx context.Context, mac *platform.Machine, log zerolog.Logger) (*store.Store, store.Report, error) {
+func openState(ctx context.Context, mac *platform.Machine, log *zerolog.Logger) (*store.Store, store.Report, error) {
 	permission := mac.Path(localapi.DowngradeFile)
 	allowed := isDowngrade(permission)
 	state, report, err := store.Open(ctx, mac.Path(StateFolder), store.Options{
-		Log: log, LockWait: storeLockWait, Collections: allCollections(), ReplaceNewer: allowed,
+		Log: *log, LockWait: storeLockWait, Collections: allCollections(), ReplaceNewer: allowed,
 	})
 	if err == nil && allowed {
 		if err := os.Remove(permission); err != nil {
@@ -175,7 +175,7 @@ type agent struct {
 
 // parts are what the daemon is wired of; tests put others in their place.
 type parts struct {
-	log        zerolog.Logger
+	log        *zerolog.Logger
 	isLeaving  bool
 	onIdle     func(idle bool)
 	owner      uint32 // who plays root
@@ -217,7 +217,7 @@ func newAgent(wired parts, state *store.Store, report store.Report, events *even
 }
 
 // wire says what the daemon is made of on a Mac.
-func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *store.Store) parts {
+func wire(options *Options, mac *platform.Machine, tools *tool.Runner, state *store.Store) parts {
 	identity, keeper, awake := mac.Path(IdentityFile), config.NewKeeper(state), awakeClock(options.Log)
 	timing := loadConfig(options, mac, keeper, awake()).Timing // of the sources; it does not change on a Mac
 	acted, lanes := &actedOn{}, lane.New()
@@ -228,7 +228,7 @@ func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *sto
 	return parts{
 		log: options.Log, isLeaving: options.IsLeaving, onIdle: options.OnIdle, owner: ownerUID(options.Root), authorize: localapi.AuthorizeLocal(ownerUID(options.Root)),
 		snapshots: localapi.SnapshotsUnder(options.Root), identity: identity,
-		looker:     inventory.New(sources, lanes, state, wallClock, options.Log),
+		looker:     inventory.New(sources, lanes, state, wallClock, *options.Log),
 		sources:    listen(mac, streams, []string{mac.Path(ManagedConfig), localConfig(options, mac)}, timing, options.Log),
 		follow:     func(accounts []inventory.Account) []uint32 { return streams.SetUsers(followed(accounts)) },
 		loadConfig: func() *config.Config { return loadConfig(options, mac, keeper, awake()) },
@@ -238,7 +238,7 @@ func wire(options Options, mac *platform.Machine, tools *tool.Runner, state *sto
 				ServerURL: c.ServerURL, ContentURL: c.ContentURL, Secret: c.EnrollmentSecret.Reveal(), SiteID: c.SiteID, Group: c.Group,
 				PolicyKeys: c.PolicyKeys, Policy: c.Policy, ContentFolder: folderOf(mac, c), Certificates: c.ServerCertificates, Proxy: c.Proxy,
 				Timing: c.Timing, Privacy: c.Privacy,
-				Store: state, Outbox: box, IdentityPath: identity, Host: host, Version: version, Log: options.Log, Now: wallClock,
+				Store: state, Outbox: box, IdentityPath: identity, Host: host, Version: version, Log: *options.Log, Now: wallClock,
 			})
 		},
 		executors: executorsOf(mac, streams, lanes, enforcer, acted, timing, options.Log), acted: acted,
@@ -266,7 +266,7 @@ func folderOf(mac *platform.Machine, c *config.Config) string {
 // recordChildren ends what a daemon before this one left running when it was
 // killed hard, and has what this one starts written down. Only the daemon that
 // holds the store may do so.
-func recordChildren(mac *platform.Machine, tools *tool.Runner, log zerolog.Logger) error {
+func recordChildren(mac *platform.Machine, tools *tool.Runner, log *zerolog.Logger) error {
 	ended, err := platform.EndLeftovers(mac.Path(ChildrenFile))
 	for _, pid := range ended {
 		log.Warn().Int("pid", pid).Msg("ended what an agent that was killed had left running")
@@ -350,7 +350,7 @@ func appVersion(mac *platform.Machine) (version, build string, err error) {
 
 // loadConfig reads the configuration anew; what has just disappeared stays in
 // force for a while (H06).
-func loadConfig(options Options, mac *platform.Machine, keeper *config.Keeper, awake config.AwakeTime) *config.Config {
+func loadConfig(options *Options, mac *platform.Machine, keeper *config.Keeper, awake config.AwakeTime) *config.Config {
 	return keeper.Load(config.Paths{
 		Managed:    mac.Path(ManagedConfig),
 		Local:      localConfig(options, mac),
@@ -361,7 +361,7 @@ func loadConfig(options Options, mac *platform.Machine, keeper *config.Keeper, a
 
 // awakeClock asks the kernel once, and goes on by Go's own clock, which stands
 // still while a Mac sleeps as the kernel's does (facts/macos.md 2.4).
-func awakeClock(log zerolog.Logger) func() config.AwakeTime {
+func awakeClock(log *zerolog.Logger) func() config.AwakeTime {
 	boot, awake, err := platform.AwakeTime()
 	if err != nil {
 		log.Warn().Err(err).Msg("how long this Mac is awake is not known; after a restart the patience with a missing profile begins anew")
@@ -370,7 +370,7 @@ func awakeClock(log zerolog.Logger) func() config.AwakeTime {
 	return func() config.AwakeTime { return config.AwakeTime{Boot: boot, Awake: awake + time.Since(began)} }
 }
 
-func localConfig(options Options, mac *platform.Machine) string {
+func localConfig(options *Options, mac *platform.Machine) string {
 	if options.Config != "" {
 		return options.Config
 	}
@@ -411,7 +411,7 @@ func (a *agent) countRuns() (total uint64) {
 	return total
 }
 
-func closeStore(state *store.Store, log zerolog.Logger) {
+func closeStore(state *store.Store, log *zerolog.Logger) {
 	if err := state.Close(); err != nil {
 		log.Error().Err(err).Msg("close state")
 	}

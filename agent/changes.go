@@ -40,7 +40,7 @@ func changes(before, now *inventory.Look) []protocol.Event {
 // productEvents tell that Parallels Desktop came, went, or is another version. Of
 // one whose version cannot be read nothing is told.
 func productEvents(before, now *inventory.Look) []protocol.Event {
-	had, has := before.Product, now.Product
+	had, has := &before.Product, &now.Product
 	switch {
 	case !had.Installed && has.Installed:
 		return []protocol.Event{newEvent(now.At, "product_installed", "", "version", has.Version, "build", has.Build)}
@@ -52,7 +52,7 @@ func productEvents(before, now *inventory.Look) []protocol.Event {
 	return []protocol.Event{newEvent(now.At, "product_updated", "", "from", versionWords(had), "to", versionWords(has))}
 }
 
-func versionWords(product protocol.Product) string {
+func versionWords(product *protocol.Product) string {
 	if product.Build == "" {
 		return product.Version
 	}
@@ -66,7 +66,7 @@ func isOutage(before, now *inventory.Look, change protocol.Change) bool {
 	if change.Came() || change.Went() {
 		return false
 	}
-	had, has := *change.Before, *change.Now
+	had, has := change.Before, change.Now
 	switch {
 	case has.Stale != "":
 		return !isListed(now, has.UID)
@@ -77,20 +77,26 @@ func isOutage(before, now *inventory.Look, change protocol.Change) bool {
 }
 
 func isListed(look *inventory.Look, uid uint32) bool {
-	return !slices.ContainsFunc(look.Users, func(user protocol.UserLook) bool { return user.UID == uid && !user.IsListed() })
+	for i := range look.Users {
+		if user := &look.Users[i]; user.UID == uid && !user.IsListed() {
+			return false
+		}
+	}
+	return true
 }
 
 // renamedAccounts are the accounts that are called something else than before.
 // What one without a record is called depends on whether it is at the console.
 func renamedAccounts(before, now *inventory.Look) []protocol.Event {
 	names := make(map[uint32]string, len(before.Users))
-	for _, user := range before.Users {
-		if user.IsLookedAt() {
+	for i := range before.Users {
+		if user := &before.Users[i]; user.IsLookedAt() {
 			names[user.UID] = user.Name
 		}
 	}
 	var events []protocol.Event
-	for _, user := range now.Users {
+	for i := range now.Users {
+		user := &now.Users[i]
 		if had := names[user.UID]; had != "" && had != user.Name && user.IsLookedAt() {
 			events = append(events, newEvent(now.At, "account_renamed", "", "uid", fmt.Sprint(user.UID), "user_name", user.Name, "from", had))
 		}
@@ -114,7 +120,7 @@ func bundleEvents(now *inventory.Look, change protocol.Change) []protocol.Event 
 	if !change.BundleChanged() || change.Now.Stale != "" {
 		return nil
 	}
-	return []protocol.Event{about(now, *change.Now, "vm_bundle_changed", "")}
+	return about(now, change.Now, "vm_bundle_changed", "")
 }
 
 // eventsOf is what a person may want to know of a change beside: at most one
@@ -122,24 +128,26 @@ func bundleEvents(now *inventory.Look, change protocol.Change) []protocol.Event 
 func eventsOf(now *inventory.Look, change protocol.Change) []protocol.Event {
 	switch {
 	case change.Came():
-		return []protocol.Event{about(now, *change.Now, "vm_added", "", "state", change.Now.State)}
+		return about(now, change.Now, "vm_added", "", "state", change.Now.State)
 	case change.Went():
-		return []protocol.Event{about(now, *change.Before, "vm_removed", "")}
+		return about(now, change.Before, "vm_removed", "")
 	}
-	old, vm := *change.Before, *change.Now
+	old, vm := change.Before, change.Now
 	switch {
 	case old.Stale == "" && vm.Stale != "":
-		return []protocol.Event{about(now, vm, "vm_stale", vm.Stale)}
+		return about(now, vm, "vm_stale", vm.Stale)
 	case vm.Stale != "":
 		return nil
 	case old.State != vm.State:
-		return []protocol.Event{about(now, vm, "vm_state", "", "from", old.State, "to", vm.State)}
+		return about(now, vm, "vm_state", "", "from", old.State, "to", vm.State)
 	case old.Name != vm.Name:
-		return []protocol.Event{about(now, vm, "vm_renamed", "", "from", old.Name)}
+		return about(now, vm, "vm_renamed", "", "from", old.Name)
 	}
 	return nil
 }
 
-func about(now *inventory.Look, vm protocol.VM, kind string, code protocol.Code, data ...string) protocol.Event {
-	return newEvent(now.At, kind, code, append([]string{"uid", fmt.Sprint(vm.UID), "user_name", vm.Owner, "vm_id", vm.ID, "vm_name", vm.Name}, data...)...)
+// about is one event about a machine.
+func about(now *inventory.Look, vm *protocol.VM, kind string, code protocol.Code, data ...string) []protocol.Event {
+	data = append([]string{"uid", fmt.Sprint(vm.UID), "user_name", vm.Owner, "vm_id", vm.ID, "vm_name", vm.Name}, data...)
+	return []protocol.Event{newEvent(now.At, kind, code, data...)}
 }

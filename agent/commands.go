@@ -64,7 +64,7 @@ func newCommands(a *agent) *commands {
 	}
 	c.runner, c.failed = command.New(command.Options{
 		Store: a.store, Commit: a.eventLog.commit, Folder: filepath.Dir(a.parts.identity), Executors: executors,
-		Circumstances: c.circumstances, Sign: c.sign, News: c.hint, Log: a.parts.log,
+		Circumstances: c.circumstances, Sign: c.sign, News: c.hint, Log: *a.parts.log,
 	})
 	return c
 }

@@ -252,9 +252,9 @@ func (l *loop) onApplied() {
 
 // enforcerOf makes what carries the policy out on a Mac, with the channel on
 // which it tells that somebody's settings have been carried out.
-func enforcerOf(mac *platform.Machine, streams *watch.VMEvents, lanes *lane.Lanes, state *store.Store, log zerolog.Logger) (*enforce.Enforcer, <-chan struct{}) {
+func enforcerOf(mac *platform.Machine, streams *watch.VMEvents, lanes *lane.Lanes, state *store.Store, log *zerolog.Logger) (*enforce.Enforcer, <-chan struct{}) {
 	return newEnforcer(enforce.Options{
-		Store: state, Lanes: lanes, Files: mac, Log: log, Notify: notifierOf(mac),
+		Store: state, Lanes: lanes, Files: mac, Log: *log, Notify: notifierOf(mac),
 		Tool: func(user platform.User, session bool) enforce.Tool { return clientAs(mac, streams, user, session) },
 		Host: func(user platform.User, session bool) enforce.HostTool { return clientAs(mac, streams, user, session) },
 		Suspend: func(ctx context.Context, user platform.User, session bool, id string) error {

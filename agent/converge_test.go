@@ -211,7 +211,7 @@ func TestPOL_02_AQuietDayCostsNothing(t *testing.T) {
 func TestH43_AnotherVersionIsProbedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		probes := 0
-		a := &agent{parts: parts{log: zerolog.Nop(), probe: func(context.Context, inventory.Account, prlctl.Version) (prlctl.Capabilities, error) {
+		a := &agent{parts: parts{log: &nolog, probe: func(context.Context, inventory.Account, prlctl.Version) (prlctl.Capabilities, error) {
 			probes++
 			return prlctl.Capabilities{Unread: map[string]string{"prlctl set advanced --help": prlctl.CodeOutputInvalid}}, nil
 		}}}

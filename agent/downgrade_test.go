@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/rs/zerolog"
 	bolt "go.etcd.io/bbolt"
 
 	"prlagent/agent/localapi"
@@ -21,7 +20,7 @@ import (
 // format 2, with a checksum as every format has it.
 func writeLaterState(t *testing.T, mac *platform.Machine) {
 	t.Helper()
-	state, _, err := openState(t.Context(), mac, zerolog.Nop())
+	state, _, err := openState(t.Context(), mac, &nolog)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +70,7 @@ func TestH22_AStateOfALaterVersion(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		state, report, err := openState(t.Context(), mac, zerolog.Nop())
+		state, report, err := openState(t.Context(), mac, &nolog)
 		if (err == nil) != c.opens || !c.opens && !errors.Is(err, store.ErrNewer) {
 			t.Errorf("%s: %+v, %v", name, report, err)
 		}

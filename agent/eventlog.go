@@ -22,7 +22,7 @@ var (
 // ask about. It is written only when something happened.
 type eventLog struct {
 	store *store.Store
-	log   zerolog.Logger
+	log   *zerolog.Logger
 
 	mu      sync.Mutex
 	last    uint64
@@ -30,7 +30,7 @@ type eventLog struct {
 	changed chan struct{} // closed and replaced at every append
 }
 
-func openEventLog(state *store.Store, log zerolog.Logger) (*eventLog, error) {
+func openEventLog(state *store.Store, log *zerolog.Logger) (*eventLog, error) {
 	e := &eventLog{store: state, log: log, changed: make(chan struct{})}
 	err := state.View(func(tx *store.Tx) error {
 		last, err := eventRing.Last(tx)
@@ -63,8 +63,8 @@ func (e *eventLog) commit(together func(*store.Tx) error, events ...protocol.Eve
 		if err := together(tx); err != nil {
 			return err
 		}
-		for _, event := range events {
-			seq, err := appendEvent(tx, event)
+		for i := range events {
+			seq, err := appendEvent(tx, &events[i])
 			if err != nil {
 				return err
 			}
@@ -81,8 +81,8 @@ func (e *eventLog) commit(together func(*store.Tx) error, events ...protocol.Eve
 		e.failed = cmp.Or(protocol.CodeOf(err), protocol.CodeInternal)
 		return err
 	}
-	for _, event := range events {
-		e.logEvent(event)
+	for i := range events {
+		e.logEvent(&events[i])
 	}
 	e.failed = ""
 	if last != e.last {
@@ -98,7 +98,7 @@ func (e *eventLog) commit(together func(*store.Tx) error, events ...protocol.Eve
 var loggedData = []string{"uid", "subject", "since", "lasted", "reason", "version"}
 
 // logEvent writes the event's one line.
-func (e *eventLog) logEvent(event protocol.Event) {
+func (e *eventLog) logEvent(event *protocol.Event) {
 	line := e.log.Info().Str("event", event.Type).Str("code", string(event.Code))
 	for _, key := range loggedData {
 		if value := event.Data[key]; value != "" {
@@ -110,13 +110,14 @@ func (e *eventLog) logEvent(event protocol.Event) {
 
 // appendEvent puts an event into the ring, and into that of security events
 // too if it is one; there it keeps its number.
-func appendEvent(tx *store.Tx, event protocol.Event) (uint64, error) {
-	seq, err := eventRing.Append(tx, &event)
+func appendEvent(tx *store.Tx, event *protocol.Event) (uint64, error) {
+	seq, err := eventRing.Append(tx, event)
 	if err != nil || !event.IsSecurity() {
 		return seq, err
 	}
-	event.Seq = seq
-	_, err = securityRing.Append(tx, &event)
+	numbered := *event
+	numbered.Seq = seq
+	_, err = securityRing.Append(tx, &numbered)
 	return seq, err
 }
 

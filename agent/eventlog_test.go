@@ -43,7 +43,7 @@ func openTestLog(t *testing.T, folder string) (*eventLog, *store.Store) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = state.Close() })
-	events, err := openEventLog(state, zerolog.Nop())
+	events, err := openEventLog(state, &nolog)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,22 +59,10 @@ func (q *eventQuota) limitEach(events []protocol.Event, now time.Time, nobodyToo
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	kept := make([]protocol.Event, 0, len(events))
-	for _, event := range events {
-		uid, personal := event.Data["uid"]
-		if !personal && !nobodyToo || event.IsSecurity() {
-			kept = append(kept, event)
-			continue
+	for i := range events {
+		if q.takes(&events[i], now, nobodyToo) {
+			kept = append(kept, events[i])
 		}
-		if event.Type == protocol.EventViolation {
-			uid += ofViolations
-		}
-		user := q.user(uid, now)
-		if user.tokens < 1 {
-			user.leftOut++
-			continue
-		}
-		user.tokens--
-		kept = append(kept, event)
 	}
 	for _, uid := range slices.Sorted(maps.Keys(q.users)) {
 		user := q.users[uid]
@@ -91,6 +79,24 @@ func (q *eventQuota) limitEach(events []protocol.Event, now time.Time, nobodyToo
 		}
 	}
 	return kept
+}
+
+// takes reports whether there is room for an event, and counts it.
+func (q *eventQuota) takes(event *protocol.Event, now time.Time, nobodyToo bool) bool {
+	uid, personal := event.Data["uid"]
+	if !personal && !nobodyToo || event.IsSecurity() {
+		return true
+	}
+	if event.Type == protocol.EventViolation {
+		uid += ofViolations
+	}
+	user := q.user(uid, now)
+	if user.tokens < 1 {
+		user.leftOut++
+		return false
+	}
+	user.tokens--
+	return true
 }
 
 func (q *eventQuota) user(uid string, now time.Time) *userEvents {

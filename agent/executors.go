@@ -147,14 +147,14 @@ func (k *actedOn) upload(ctx context.Context, content []byte) (string, error) {
 // executors that need more than the loop.
 func executorsOf(
 	mac *platform.Machine, streams *watch.VMEvents, lanes *lane.Lanes, enforcer *enforce.Enforcer,
-	known *actedOn, timing protocol.Timing, log zerolog.Logger,
+	known *actedOn, timing protocol.Timing, log *zerolog.Logger,
 ) map[string]command.Executor {
 	client := func(account *command.Account) *prlctl.Client {
 		return clientAs(mac, streams, account.User, account.Session)
 	}
 	preferences, notify := preferencesAs(mac), notifierOf(mac)
 	on := &command.Mac{
-		Directory: mac, Files: mac, Lanes: lanes, LastBundle: known.lastBundle, Now: known.now, Log: log,
+		Directory: mac, Files: mac, Lanes: lanes, LastBundle: known.lastBundle, Now: known.now, Log: *log,
 		Pause: func(ctx context.Context, wait time.Duration) {
 			pauseFor(ctx, time.Duration(float64(wait)*timing.CommandLook.Seconds()))
 		},

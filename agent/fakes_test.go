@@ -28,6 +28,9 @@ import (
 	"prlagent/store"
 )
 
+// nolog is a log that nobody reads.
+var nolog = zerolog.Nop()
+
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // fakeMac is what the looker sees; change it and look again.
@@ -277,7 +280,7 @@ func newDaemon(t *testing.T, settings config.Config) daemon {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = state.Close() })
-	events, err := openEventLog(state, zerolog.Nop())
+	events, err := openEventLog(state, &nolog)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,7 +291,7 @@ func newDaemon(t *testing.T, settings config.Config) daemon {
 	enforcer, applied := newEnforcer(enforce.Options{Store: state, Lanes: lane.New(), Log: zerolog.Nop()})
 	d.agent = newAgent(parts{
 		enforcer: enforcer, applied: applied,
-		log: zerolog.Nop(), owner: uint32(os.Geteuid()), authorize: localapi.AuthorizeLocal(uint32(os.Geteuid())), snapshots: folder, identity: filepath.Join(folder, "state", "node.json"),
+		log: &nolog, owner: uint32(os.Geteuid()), authorize: localapi.AuthorizeLocal(uint32(os.Geteuid())), snapshots: folder, identity: filepath.Join(folder, "state", "node.json"),
 		looker:     d.mac,
 		loadConfig: func() *config.Config { return &settings },
 		connect: func(_ *config.Config, _ protocol.Host, _ *store.Store, box *outbox.Outbox) exchanger {
@@ -309,7 +312,7 @@ func newDaemon(t *testing.T, settings config.Config) daemon {
 // again is the daemon after a restart: another process on the same Mac.
 func (d daemon) again(t *testing.T) daemon {
 	t.Helper()
-	events, err := openEventLog(d.store, zerolog.Nop())
+	events, err := openEventLog(d.store, &nolog)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -117,7 +117,8 @@ func TestVMF05_VMF06_GuestPassword(t *testing.T) {
 			t.Parallel()
 			mac, log := c.mac(), new(bytes.Buffer)
 			d := newDaemon(t, config.Config{})
-			d.parts.log = zerolog.New(log)
+			logger := zerolog.New(log)
+			d.parts.log = &logger
 			d.parts.guests = guests{accounts: mac, lanes: lane.New(), tool: func(user platform.User, session bool) guestTool { return guestUser{mac, user, session} }}
 			d.view.inventory.Store(&localapi.Inventory{At: time.Now(), Rows: guestRows()})
 			result := d.GuestPassword(t.Context(), &localapi.PasswordRequest{VM: c.vm, Owner: c.owner, User: "max", Password: canaryPwd}, "uid 0")

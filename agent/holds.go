@@ -33,7 +33,7 @@ func heldOn(mac *platform.Machine, streams *watch.VMEvents, timing protocol.Timi
 func (c *commands) openHolds() (*command.Holds, error) {
 	options := c.agent.parts.held
 	options.Store, options.Commit, options.Folder = c.agent.store, c.agent.eventLog.commit, filepath.Dir(c.agent.parts.identity)
-	options.Circumstances, options.News, options.Log = c.circumstances, c.hint, c.agent.parts.log
+	options.Circumstances, options.News, options.Log = c.circumstances, c.hint, *c.agent.parts.log
 	if tell := options.Tell; tell != nil {
 		options.Tell = func(ctx context.Context, user *platform.User, text string) {
 			if c.mayNotify() {

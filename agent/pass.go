@@ -17,10 +17,10 @@ type pass struct {
 	count          func() uint64 // runs of tools so far
 	state          *store.Store
 	tools, commits uint64 // runs and commits before the pass
-	log            zerolog.Logger
+	log            *zerolog.Logger
 }
 
-func newPass(number uint64, count func() uint64, state *store.Store, log zerolog.Logger) *pass {
+func newPass(number uint64, count func() uint64, state *store.Store, log *zerolog.Logger) *pass {
 	return &pass{
 		Pass:  localapi.Pass{Number: number, StartedAt: wallClock().UTC(), Triggers: []protocol.Trigger{}},
 		count: count, state: state, tools: count(), commits: state.Commits(), log: log,

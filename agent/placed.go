@@ -34,7 +34,7 @@ func Placed(ctx context.Context, root string, log zerolog.Logger) (localapi.Plac
 	if err != nil {
 		return localapi.Placed{}, fmt.Errorf("open state: %w", err)
 	}
-	defer closeStore(state, log)
+	defer closeStore(state, &log)
 	if report.Outcome == store.OutcomeReset {
 		return localapi.Placed{}, ErrForgotten
 	}

@@ -5,8 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-
-	"github.com/rs/zerolog"
 )
 
 // H47: of a state that was damaged nobody knows what was placed before, however often it
@@ -14,7 +12,7 @@ import (
 func TestH47_PlacedBeforeTheStateWasDamaged(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
-	if placed, err := Placed(t.Context(), root, zerolog.Nop()); err != nil || !placed.IsEmpty() {
+	if placed, err := Placed(t.Context(), root, nolog); err != nil || !placed.IsEmpty() {
 		t.Errorf("without a state: %+v, %v", placed, err)
 	}
 	folder := filepath.Join(root, StateFolder)
@@ -22,7 +20,7 @@ func TestH47_PlacedBeforeTheStateWasDamaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if placed, err := Placed(t.Context(), root, zerolog.Nop()); !errors.Is(err, ErrForgotten) {
+		if placed, err := Placed(t.Context(), root, nolog); !errors.Is(err, ErrForgotten) {
 			t.Errorf("after damage: %+v, %v", placed, err)
 		}
 	}

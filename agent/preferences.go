@@ -41,7 +41,7 @@ func preferencesAs(mac *platform.Machine) func(platform.User, bool) enforce.Pref
 // forcedOn reads what MDM profiles force of preferences, for the Mac and for each
 // user: the latter counts (facts/macos.md 5.3). A file that cannot be read forces
 // nothing that we know of: what the agent then writes has no effect.
-func forcedOn(mac *platform.Machine, log zerolog.Logger) func([]platform.User) map[uint32]map[policy.ManagedKey]any {
+func forcedOn(mac *platform.Machine, log *zerolog.Logger) func([]platform.User) map[uint32]map[policy.ManagedKey]any {
 	add := func(forced map[policy.ManagedKey]any, whose string) {
 		for _, domain := range policy.ManagedDomains {
 			values, err := prlctl.ReadManaged(mac.Path(prlctl.ManagedPreferences), whose, domain+".plist")

@@ -21,7 +21,7 @@ func lasts(entry protocol.Trigger) bool { return !trigger.Reason(entry.Reason).R
 type scheduleKeeper struct {
 	store  *store.Store
 	outbox *outbox.Outbox
-	log    zerolog.Logger
+	log    *zerolog.Logger
 	kept   trigger.State // what is on the disk
 }
 

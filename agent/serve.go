@@ -26,14 +26,14 @@ func (a *agent) serve(ctx context.Context, listener net.Listener) error {
 		case <-ctx.Done():
 		}
 		err := localapi.Serve(ctx, listener, localapi.Options{
-			Agent: a, Events: a.eventLog, Policy: a, Hands: a, Commands: a, Reports: a, Placed: a, Log: a.parts.log,
+			Agent: a, Events: a.eventLog, Policy: a, Hands: a, Commands: a, Reports: a, Placed: a, Log: *a.parts.log,
 			Authorize: a.parts.authorize,
 		})
 		if err != nil {
 			cancel(fmt.Errorf("serve socket: %w", err))
 		}
 	})
-	running.Go(func() { watch.Supervise(ctx, a.parts.sources, a.hear, a.parts.log) })
+	running.Go(func() { watch.Supervise(ctx, a.parts.sources, a.hear, *a.parts.log) })
 	a.keepLife(false, a.startEvents()...)
 	a.commands.trusts(a.parts.loadConfig())
 	running.Go(func() { a.commands.run(ctx) }) // what has begun is looked at before anything is exchanged

@@ -30,24 +30,24 @@ const fileBackstop = 10
 const fileSettle = 500 * time.Millisecond
 
 // listen says what is watched on this Mac: the one table of sources.
-func listen(mac *platform.Machine, events *watch.VMEvents, configs []string, timing protocol.Timing, log zerolog.Logger) []watch.Source {
+func listen(mac *platform.Machine, events *watch.VMEvents, configs []string, timing protocol.Timing, log *zerolog.Logger) []watch.Source {
 	sources := []watch.Source{
 		{Name: "vm_events", Watch: events.Watch},
 		{Name: "processes", Watch: watch.Processes{
-			List: mac.Processes, Every: timing.Poll, Service: events.SetService, Log: log,
+			List: mac.Processes, Every: timing.Poll, Service: events.SetService, Log: *log,
 		}.Watch},
 		{Name: "license", Watch: watch.FileWatch{
-			Path: mac.Path(LicenseFile), Backstop: fileBackstop * timing.Tick, Settle: min(fileSettle, timing.Debounce), Log: log,
+			Path: mac.Path(LicenseFile), Backstop: fileBackstop * timing.Tick, Settle: min(fileSettle, timing.Debounce), Log: *log,
 		}.Watch},
 		{Name: "network", Watch: watch.NetworkEdges{
-			State: mac.Network, Changes: mac.NetworkChanges, Quiet: timing.NetworkSettle, Poll: timing.Tick, Log: log,
+			State: mac.Network, Changes: mac.NetworkChanges, Quiet: timing.NetworkSettle, Poll: timing.Tick, Log: *log,
 		}.Watch},
-		{Name: "wake", Watch: watch.Wakes{Tick: timing.Tick, Stay: timing.WakeStay, Now: wallClock, Log: log}.Watch},
+		{Name: "wake", Watch: watch.Wakes{Tick: timing.Tick, Stay: timing.WakeStay, Now: wallClock, Log: *log}.Watch},
 	}
 	for _, file := range configs {
 		sources = append(sources, watch.Source{Name: "profile", Watch: watch.FileWatch{
 			Path: file, Hint: watch.Hint{Reason: trigger.ProfileChanged},
-			Backstop: fileBackstop * timing.Tick, Settle: min(fileSettle, timing.Debounce), Log: log,
+			Backstop: fileBackstop * timing.Tick, Settle: min(fileSettle, timing.Debounce), Log: *log,
 		}.Watch})
 	}
 	return sources
@@ -55,7 +55,7 @@ func listen(mac *platform.Machine, events *watch.VMEvents, configs []string, tim
 
 // streamsOf follows the virtual machines of the Mac's users; each event is heard before
 // anything follows from it.
-func streamsOf(mac *platform.Machine, timing protocol.Timing, heard func(uid uint32, event prlctl.Event), log zerolog.Logger) *watch.VMEvents {
+func streamsOf(mac *platform.Machine, timing protocol.Timing, heard func(uid uint32, event prlctl.Event), log *zerolog.Logger) *watch.VMEvents {
 	return watch.NewVMEvents(watch.VMEventsOptions{
 		Monitor: func(ctx context.Context, user platform.User, session bool, handle func(prlctl.Event)) error {
 			if err := mac.Trusted(ctx, prlctl.Prlctl); err != nil {
@@ -71,7 +71,7 @@ func streamsOf(mac *platform.Machine, timing protocol.Timing, heard func(uid uin
 		Digests: func(ctx context.Context, user platform.User, paths []string) [][32]byte {
 			return digestAs(ctx, mac, user, paths)
 		},
-		EchoWait: timing.EchoWait, RetryBase: timing.StreamRetry, RetryCap: timing.StreamRetryCap, Log: log,
+		EchoWait: timing.EchoWait, RetryBase: timing.StreamRetry, RetryCap: timing.StreamRetryCap, Log: *log,
 	})
 }
 

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/rs/zerolog"
 
 	"prlagent/agent/inventory"
 	"prlagent/agent/protocol"
@@ -89,7 +88,7 @@ func TestH10_NoStreamOfAnUntrustedProgram(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tools := &signedTools{endStream: make(chan struct{})}
 		tools.refuse(prlctl.Prlctl)
-		events := streamsOf(platform.New(root, tools), protocol.Timing{StreamRetry: time.Second, StreamRetryCap: time.Minute}, func(uint32, prlctl.Event) {}, zerolog.Nop())
+		events := streamsOf(platform.New(root, tools), protocol.Timing{StreamRetry: time.Second, StreamRetryCap: time.Minute}, func(uint32, prlctl.Event) {}, &nolog)
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- events.Watch(ctx, func(watch.Hint) {}) }()

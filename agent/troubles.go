@@ -59,7 +59,7 @@ func (c *activeCode) isTrouble() bool {
 // troubles are those that last, by their names. They belong to the loop's goroutine.
 type troubles struct {
 	store   *store.Store
-	log     zerolog.Logger
+	log     *zerolog.Logger
 	open    map[string]*activeCode
 	retryAt time.Time // what is new could not be kept, and is tried again then
 }
@@ -68,7 +68,7 @@ type troubles struct {
 const troubleRetry = time.Minute
 
 // recallTroubles gives what the last daemon left open.
-func recallTroubles(state *store.Store, log zerolog.Logger) troubles {
+func recallTroubles(state *store.Store, log *zerolog.Logger) troubles {
 	t := troubles{store: state, log: log, open: make(map[string]*activeCode)}
 	err := state.View(func(tx *store.Tx) error {
 		return troubleRecords.Each(tx, func(key string, kept *activeCode) error {

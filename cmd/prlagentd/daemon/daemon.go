@@ -114,14 +114,14 @@ func (i *invocation) runDaemon() error {
 		}
 	}
 	tuneRuntime()
-	options := agent.Options{Root: root, Config: i.config, LogLevel: i.logLevel, Log: log.logger, OnIdle: new(memory).onIdle}
+	options := agent.Options{Root: root, Config: i.config, LogLevel: i.logLevel, Log: &log.logger, OnIdle: new(memory).onIdle}
 	return underServiceManager(func(ctx context.Context) error {
 		ctx, stop := signal.NotifyContext(ctx, stopSignals...)
 		defer stop()
 		ctx, end := context.WithCancelCause(ctx)
 		defer end(nil)
 		go endWhenReplaced(ctx, root, end)
-		err := agent.Run(ctx, options)
+		err := agent.Run(ctx, &options)
 		if err != nil {
 			log.logger.Error().Err(err).Msg("stop")
 		}

@@ -189,7 +189,7 @@ func (i *invocation) releaseHere(ctx context.Context, mac *managedMac, document 
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		ofAgent = agent.Run(running, agent.Options{Root: mac.root, Config: i.config, LogLevel: i.logLevel, Log: log.logger, IsLeaving: true})
+		ofAgent = agent.Run(running, &agent.Options{Root: mac.root, Config: i.config, LogLevel: i.logLevel, Log: &log.logger, IsLeaving: true})
 	}()
 	if err = mac.awaitAnswer(ctx, ended); err == nil {
 		orphans, err = mac.release(ctx, document)
