@@ -117,7 +117,7 @@ func (l *look) checkIdentity(now *inventory.Look) *inventory.Look {
 		return now
 	}
 	l.known.identityOf = of
-	fresh, err := checkin.LoadIdentity(l.agent.parts.identity, now.Host)
+	fresh, err := checkin.LoadIdentity(l.agent.parts.identity, &now.Host)
 	if !errors.Is(err, checkin.ErrForeign) {
 		return now // the exchange reports every other error by itself
 	}
@@ -134,7 +134,7 @@ func (l *look) checkIdentity(now *inventory.Look) *inventory.Look {
 	return again
 }
 
-func (l *look) erase(fresh checkin.Identity) error {
+func (l *look) erase(fresh *checkin.Identity) error {
 	state := l.agent.store
 	err := state.Erase()
 	if err == nil {

@@ -364,7 +364,7 @@ func TestH02_TheFirstReportOfACloneIsItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDaemon(t, settings(t))
 		other := protocol.Host{Serial: "C02OTHER", HardwareUUID: "00000000-0000-0000-0000-000000000002"}
-		if _, err := checkin.LoadIdentity(d.parts.identity, other); err != nil {
+		if _, err := checkin.LoadIdentity(d.parts.identity, &other); err != nil {
 			t.Fatal(err)
 		}
 		defer d.run(t)()
@@ -409,7 +409,7 @@ func TestH02_ResetThatFailsIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDaemon(t, settings(t))
 		other := protocol.Host{Serial: "C02OTHER", HardwareUUID: "00000000-0000-0000-0000-000000000002"}
-		if _, err := checkin.LoadIdentity(d.parts.identity, other); err != nil {
+		if _, err := checkin.LoadIdentity(d.parts.identity, &other); err != nil {
 			t.Fatal(err)
 		}
 		obstacle := filepath.Join(filepath.Dir(d.parts.identity), "state.db.bak", "in the way")
@@ -418,7 +418,7 @@ func TestH02_ResetThatFailsIsTriedAgain(t *testing.T) {
 		}
 		stop := d.run(t)
 		synctest.Wait()
-		if _, err := checkin.LoadIdentity(d.parts.identity, testHost); !errors.Is(err, checkin.ErrForeign) {
+		if _, err := checkin.LoadIdentity(d.parts.identity, &testHost); !errors.Is(err, checkin.ErrForeign) {
 			t.Fatalf("the obstacle did not help: %v", err)
 		}
 		backups, _ := filepath.Glob(filepath.Join(filepath.Dir(d.parts.identity), "state.db.bak*"))
@@ -429,7 +429,7 @@ func TestH02_ResetThatFailsIsTriedAgain(t *testing.T) {
 		}
 		d.ask(t)
 		stop()
-		if _, err := checkin.LoadIdentity(d.parts.identity, testHost); err != nil {
+		if _, err := checkin.LoadIdentity(d.parts.identity, &testHost); err != nil {
 			t.Errorf("identity after the second pass: %v", err)
 		}
 		events, _, err := d.eventLog.EventsSince(0, 10)

@@ -30,13 +30,14 @@ func (c *Client) UploadBlob(ctx context.Context, content []byte) (sha256Hex stri
 	if err := c.loadIdentity(); err != nil {
 		return sha256Hex, err
 	}
-	if !c.currentIdentity().Enrolled(originOf(c.options.ServerURL)) {
+	who := c.currentIdentity()
+	if !who.Enrolled(originOf(c.options.ServerURL)) {
 		return sha256Hex, &exchangeError{Code: protocol.CodeNotEnrolled, Err: errors.New("the portal does not know this Mac")}
 	}
 	sender := New(c.options)
 	defer sender.Close()
-	got, err := sender.sendRequest(ctx, portalRequest{
-		method: http.MethodPut, url: c.options.ServerURL.JoinPath("v1", "blobs", sha256Hex), token: c.currentIdentity().token,
+	got, err := sender.sendRequest(ctx, &portalRequest{
+		method: http.MethodPut, url: c.options.ServerURL.JoinPath("v1", "blobs", sha256Hex), token: who.token,
 		body: content, media: "application/octet-stream", digest: sum[:], limit: maxBlobReply,
 	})
 	switch {

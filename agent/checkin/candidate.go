@@ -37,7 +37,7 @@ func (e *exchange) takeCandidate(next, stored *policyRecord) error {
 		return nil
 	}
 	pointer := next.Head.Candidate.Pointer()
-	document, err := e.policyFor(pointer, stored)
+	document, err := e.policyFor(&pointer, stored)
 	if err == nil {
 		next.Candidate = &candidateRecord{pointer, document}
 	}
@@ -53,6 +53,6 @@ func (e *exchange) takes(head *protocol.Head) bool {
 
 // isIncomplete reports whether the head must be asked for although it is the one
 // that is stored: this Mac has seen a newer one, or lacks the candidate of it.
-func (e *exchange) isIncomplete(stored policyRecord) bool {
+func (e *exchange) isIncomplete(stored *policyRecord) bool {
 	return e.isBehindMark(stored) || stored.Candidate == nil && e.takes(&stored.Head)
 }

@@ -18,14 +18,9 @@ var networkReasons = []string{"network_up", "wake"}
 
 // captiveSigns are what a network that wants a sign-in first does to a request.
 // Each is an alarm where the network has been the same for a while.
-var captiveSigns = map[protocol.Code]bool{
-	protocol.CodePortalCertificate: true,
-	protocol.CodePortalWrongName:   true,
-	protocol.CodePortalExpired:     true,
-	protocol.CodePortalTLS:         true,
-	protocol.CodePortalRedirect:    true,
-	protocol.CodePortalWebPage:     true,
-	protocol.CodeNetworkSignIn:     true,
+var captiveSigns = []protocol.Code{
+	protocol.CodePortalCertificate, protocol.CodePortalWrongName, protocol.CodePortalExpired, protocol.CodePortalTLS,
+	protocol.CodePortalRedirect, protocol.CodePortalWebPage, protocol.CodeNetworkSignIn,
 }
 
 // networkChange is when the network changed last, and which change has been taken
@@ -35,30 +30,28 @@ type networkChange struct {
 }
 
 // noteChanges notes the changes among the triggers.
-func (s networkChange) noteChanges(triggers []protocol.Trigger) networkChange {
-	for _, trigger := range triggers {
-		if slices.Contains(networkReasons, trigger.Reason) && trigger.LastAt.After(s.changed) {
+func (s *networkChange) noteChanges(triggers []protocol.Trigger) {
+	for i := range triggers {
+		if trigger := &triggers[i]; slices.Contains(networkReasons, trigger.Reason) && trigger.LastAt.After(s.changed) {
 			s.changed = trigger.LastAt
 		}
 	}
-	return s
 }
 
 // excuseFailure reports whether a failure may be the network's and no reason for
-// alarm.
-func (s networkChange) excuseFailure(code protocol.Code, now time.Time) (networkChange, bool) {
+// alarm, and notes that it was excused.
+func (s *networkChange) excuseFailure(code protocol.Code, now time.Time) bool {
 	recent := !s.changed.IsZero() && now.Sub(s.changed).Abs() <= captiveWindow
-	if !captiveSigns[code] || !recent || s.excused.Equal(s.changed) {
-		return s, false
+	if !slices.Contains(captiveSigns, code) || !recent || s.excused.Equal(s.changed) {
+		return false
 	}
 	s.excused = s.changed
-	return s, true
+	return true
 }
 
 // withNetworkExcuse is the failure as it stands after a change of the network.
 func (c *Client) withNetworkExcuse(failure *exchangeError) *exchangeError {
-	now, may := c.networkChange.excuseFailure(failure.Code, c.options.Now())
-	if c.networkChange = now; !may {
+	if !c.networkChange.excuseFailure(failure.Code, c.options.Now()) {
 		return failure
 	}
 	return &exchangeError{Code: protocol.CodePossiblyCaptive, RetryAfter: max(failure.RetryAfter, captiveRetry), Err: failure.Err}

@@ -1,6 +1,7 @@
 package checkin
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -17,14 +18,14 @@ func TestCaptiveNetworks(t *testing.T) {
 			h := newHostile(t)
 			test.arrange(h)
 			want := test.code
-			if captiveSigns[test.code] {
+			if slices.Contains(captiveSigns, test.code) {
 				want = protocol.CodePossiblyCaptive
 			}
 			first, _ := h.try("network_up")
 			if first.Code != want {
 				t.Fatalf("right after the change: %q, want %q", first.Code, want)
 			}
-			if captiveSigns[test.code] && (first.RetryAfter != captiveRetry || first.Code.Text().Severity != protocol.Info) {
+			if slices.Contains(captiveSigns, test.code) && (first.RetryAfter != captiveRetry || first.Code.Text().Severity != protocol.Info) {
 				t.Errorf("retry after %s, severity %s", first.RetryAfter, first.Code.Text().Severity)
 			}
 			h.now = h.now.Add(captiveRetry)
@@ -65,11 +66,13 @@ func TestAChangeOfTheNetworkExcusesOneFailureForTenMinutes(t *testing.T) {
 	for _, test := range cases {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			after, got := test.before.noteChanges(test.triggers).excuseFailure(test.code, now)
+			network := test.before
+			network.noteChanges(test.triggers)
+			got := network.excuseFailure(test.code, now)
 			if got != test.want {
 				t.Errorf("excused: %t", got)
 			}
-			if _, twice := after.excuseFailure(protocol.CodePortalWebPage, now); got && twice {
+			if twice := network.excuseFailure(protocol.CodePortalWebPage, now); got && twice {
 				t.Error("excused twice")
 			}
 		})

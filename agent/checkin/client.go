@@ -76,7 +76,7 @@ type Client struct {
 	trimmed       bool // the last report left something of this Mac out
 
 	stateMutex sync.Mutex // guards what follows
-	identity   Identity
+	identity   *Identity  // never nil; an empty one before it is loaded
 	loaded     bool
 	replaced   bool // a damaged identity was replaced, and no Outcome has said so
 	folderSeen folderReading
@@ -166,7 +166,7 @@ func New(options Options) *Client {
 	if options.Timing == (protocol.Timing{}) {
 		options.Timing = protocol.DefaultTiming()
 	}
-	c := &Client{options: options}
+	c := &Client{options: options, identity: &Identity{}}
 	c.meter = &requestMeter{next: options.Transport}
 	if c.meter.next == nil {
 		c.meter.next = newTransport(options.Certificates, options.Proxy)
@@ -181,8 +181,8 @@ func New(options Options) *Client {
 // Close gives back idle connections.
 func (c *Client) Close() { c.retry.HTTPClient.CloseIdleConnections() }
 
-// currentIdentity is a copy of the identity in use.
-func (c *Client) currentIdentity() Identity {
+// currentIdentity is the identity in use, which nobody changes.
+func (c *Client) currentIdentity() *Identity {
 	c.stateMutex.Lock()
 	defer c.stateMutex.Unlock()
 	return c.identity
@@ -196,9 +196,9 @@ func (c *Client) loadIdentity() error {
 		return nil
 	}
 	path := c.options.IdentityPath
-	who, err := LoadIdentity(path, c.options.Host)
+	who, err := LoadIdentity(path, &c.options.Host)
 	switch {
-	case errors.Is(err, errDamaged) && who.key != nil:
+	case errors.Is(err, errDamaged) && who != nil:
 		c.options.Log.Warn().Str("code", string(protocol.CodeIdentityReset)).Msg("the identity on disk is damaged; a new one is made")
 		if err := replaceDamaged(path, who); err != nil {
 			return &exchangeError{Code: protocol.CodeIdentityUnreadable, Err: err}
@@ -217,7 +217,7 @@ func (c *Client) loadIdentity() error {
 
 // replaceDamaged keeps a damaged identity beside the new one: what cannot be kept
 // is not overwritten.
-func replaceDamaged(path string, fresh Identity) error {
+func replaceDamaged(path string, fresh *Identity) error {
 	folder, err := safefile.OpenFolder(filepath.Dir(path))
 	if err == nil {
 		name := filepath.Base(path)
@@ -239,7 +239,7 @@ func (c *Client) takeReplaced() bool {
 }
 
 // adoptIdentity saves a changed identity, then uses it.
-func (c *Client) adoptIdentity(who Identity) error {
+func (c *Client) adoptIdentity(who *Identity) error {
 	c.stateMutex.Lock()
 	defer c.stateMutex.Unlock()
 	if err := who.Save(c.options.IdentityPath); err != nil {
@@ -254,7 +254,9 @@ func (c *Client) adoptIdentity(who Identity) error {
 func (c *Client) noteRequest(id protocol.RequestID) {
 	c.stateMutex.Lock()
 	defer c.stateMutex.Unlock()
-	c.identity.lastRequest = id
+	who := *c.identity
+	who.lastRequest = id
+	c.identity = &who
 }
 
 // Do is one check-in: it enrolls if it must, sends what is left unanswered, then
@@ -269,7 +271,7 @@ func (c *Client) Do(ctx context.Context, report *protocol.Report, extra Extra) (
 	defer c.exchangeMutex.Unlock()
 	requests, sent := c.meter.totals()
 	e := &exchange{client: c, ctx: ctx, report: report.Cut(), extra: extra, reacted: make(map[string]bool)}
-	c.networkChange = c.networkChange.noteChanges(c.options.Outbox.Carried())
+	c.networkChange.noteChanges(c.options.Outbox.Carried())
 	err := e.run()
 	requestsNow, sentNow := c.meter.totals()
 	e.outcome.Requests, e.outcome.SentBytes = requestsNow-requests, sentNow-sent

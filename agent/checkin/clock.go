@@ -43,7 +43,7 @@ type timeDoubt struct {
 
 // with is the doubt after another answer that contradicts the trusted time. The
 // other clock stands still while the Mac sleeps, so more may have passed.
-func (d timeDoubt) with(server time.Time, reading time.Duration) timeDoubt {
+func (d *timeDoubt) with(server time.Time, reading time.Duration) timeDoubt {
 	first := timeDoubt{Answers: 1, Server: server, Reading: reading}
 	passed := reading - d.Reading
 	if passed < 0 { // it began anew
@@ -54,7 +54,7 @@ func (d timeDoubt) with(server time.Time, reading time.Duration) timeDoubt {
 	case d.Answers == 0 || unexplained < -maxSkew || unexplained > maxAhead:
 		return first
 	case passed < doubtInterval:
-		return d
+		return *d
 	}
 	first.Answers += d.Answers
 	return first
@@ -63,7 +63,7 @@ func (d timeDoubt) with(server time.Time, reading time.Duration) timeDoubt {
 // at is the trusted time at a reading of the other clock; zero if there is none.
 // A reading below the one of before means that the clock began anew: then at
 // least the reading itself has passed.
-func (t trustedTime) at(reading time.Duration) time.Time {
+func (t *trustedTime) at(reading time.Duration) time.Time {
 	if t.Time.IsZero() {
 		return t.Time
 	}
@@ -78,8 +78,8 @@ func (t trustedTime) at(reading time.Duration) time.Time {
 // is more than a day beyond the wall clock, and it never moves the trusted time
 // back, unless it is doubted (timeDoubt). The code says what a person should know:
 // server_time_refused, clock_skew, trusted_time_reset or nothing.
-func (t trustedTime) note(server, wall time.Time, reading time.Duration) (trustedTime, protocol.Code) {
-	now := trustedTime{Time: t.at(reading), Reading: reading, Doubt: t.Doubt}
+func (t *trustedTime) note(server, wall time.Time, reading time.Duration) (*trustedTime, protocol.Code) {
+	now := &trustedTime{Time: t.at(reading), Reading: reading, Doubt: t.Doubt}
 	if server.IsZero() {
 		return now, ""
 	}
@@ -101,7 +101,7 @@ func (t trustedTime) note(server, wall time.Time, reading time.Duration) (truste
 	if now.Doubt = t.Doubt.with(server, reading); now.Doubt.Answers < doubtQuorum {
 		return now, ""
 	}
-	return trustedTime{Time: server.UTC(), Reading: reading}, protocol.CodeTrustedTimeReset
+	return &trustedTime{Time: server.UTC(), Reading: reading}, protocol.CodeTrustedTimeReset
 }
 
 // clockRecord is the trusted time, and what was reported about the clocks. The
@@ -115,11 +115,11 @@ var clockRecords = store.Collection[*clockRecord]{Name: "checkin_clock"}
 
 // noteServerTime is what the clocks say after an answer of the portal: its time
 // was right half the round trip ago. What is new is an event.
-func (e *exchange) noteServerTime(server time.Time) (clockRecord, error) {
+func (e *exchange) noteServerTime(server time.Time) (*clockRecord, error) {
 	var before clockRecord
 	_, err := clockRecords.Load(e.client.options.Store, onlyKey, &before)
 	if err != nil {
-		return clockRecord{}, fmt.Errorf("read trusted time: %w", err)
+		return nil, fmt.Errorf("read trusted time: %w", err)
 	}
 	wall := e.client.options.Now()
 	if !server.IsZero() {
@@ -127,14 +127,14 @@ func (e *exchange) noteServerTime(server time.Time) (clockRecord, error) {
 	}
 	trusted, code := before.trustedTime.note(server, wall, e.client.options.Elapsed())
 	if code == "" {
-		return clockRecord{trustedTime: trusted}, nil
+		return &clockRecord{trustedTime: *trusted}, nil
 	}
 	e.outcome.Code = code
 	e.outcome.Detail = "the portal's clock says " + server.UTC().Format(time.RFC3339) + ", this Mac's " + wall.UTC().Format(time.RFC3339)
 	if code != before.Reported {
 		e.addEvent(code, map[string]string{"detail": e.outcome.Detail})
 	}
-	return clockRecord{trustedTime: trusted, Reported: code}, nil
+	return &clockRecord{trustedTime: *trusted, Reported: code}, nil
 }
 
 // serverTime is an answer of the portal whose time was believed, with what both of
@@ -145,7 +145,7 @@ type serverTime struct {
 }
 
 // noteSeen remembers when the portal's time was seen, for Clock.
-func (c *Client) noteSeen(server time.Time, trusted trustedTime) {
+func (c *Client) noteSeen(server time.Time, trusted *trustedTime) {
 	if server.IsZero() || server.Sub(c.options.Now()) > maxAhead {
 		return
 	}

@@ -90,7 +90,7 @@ func TestH07_TrustedTimeNeverGoesBack(t *testing.T) {
 			if refused := server.Sub(wall) > maxAhead; refused != (code == protocol.CodeServerTimeRefused) {
 				t.Fatalf("%s ahead: %q", server.Sub(wall), code)
 			}
-			trusted, last = next, now
+			trusted, last = *next, now
 		}
 	}
 }

@@ -13,18 +13,18 @@ import (
 
 // prepareReport makes the next report, with at most that many events, and
 // stores it before anybody sends it.
-func (e *exchange) prepareReport(events int) (pendingRecord, error) {
+func (e *exchange) prepareReport(events int) (*pendingRecord, error) {
 	pending, err := e.composeReport(events)
 	if err != nil {
-		return pendingRecord{}, err
+		return nil, err
 	}
 	err = e.client.options.Outbox.Update(func(tx *store.Tx, change *outbox.Change) error {
 		change.Seal()
 		change.Settle(e.droppedUpTo)
-		return pendingRecords.Put(tx, onlyKey, &pending)
+		return pendingRecords.Put(tx, onlyKey, pending)
 	})
 	if err != nil {
-		return pendingRecord{}, fmt.Errorf("store report: %w", err)
+		return nil, fmt.Errorf("store report: %w", err)
 	}
 	e.inheritedTriggers = nil // they are in the stored report now
 	return pending, nil
@@ -32,19 +32,19 @@ func (e *exchange) prepareReport(events int) (pendingRecord, error) {
 
 // composeReport builds the report's exact bytes. What does not fit is left for
 // a later one (H51).
-func (e *exchange) composeReport(events int) (pendingRecord, error) {
+func (e *exchange) composeReport(events int) (*pendingRecord, error) {
 	if e.record.Sequence >= protocol.MaxVersion {
 		if err := e.renewEpoch("the numbers of reports are used up"); err != nil {
-			return pendingRecord{}, err
+			return nil, err
 		}
 	}
 	unsent, err := e.client.options.Outbox.Unsent()
 	if err != nil {
-		return pendingRecord{}, err
+		return nil, err
 	}
 	triggers := reportTriggers(e.inheritedTriggers, e.client.options.Outbox.Carried())
 	now := e.client.options.Now().UTC()
-	pending := pendingRecord{
+	pending := &pendingRecord{
 		Epoch: e.record.Epoch, Origin: e.record.Origin, RequestID: protocol.NewRequestID(now, protocol.RequestID{}).String(),
 		Sequence: e.record.Sequence + 1, CreatedAt: now, Triggers: triggers, Privacy: e.client.options.Privacy,
 	}
@@ -54,30 +54,30 @@ func (e *exchange) composeReport(events int) (pendingRecord, error) {
 		OpenCommands: e.extra.OpenCommands, Results: e.extra.Results, Holds: e.extra.Holds, Events: e.client.options.Privacy.Events(unsent[:min(len(unsent), events)]),
 	}, e.baseline, fitsWire)
 	if errors.Is(err, protocol.ErrReportTooLarge) {
-		return pendingRecord{}, &exchangeError{Code: protocol.CodeReportTooLarge, Err: err}
+		return nil, &exchangeError{Code: protocol.CodeReportTooLarge, Err: err}
 	}
 	if err != nil {
-		return pendingRecord{}, fmt.Errorf("compose report: %w", err)
+		return nil, fmt.Errorf("compose report: %w", err)
 	}
 	if composed.Baseline.Hash != e.baseline.Hash {
 		pending.Baseline = &composed.Baseline
 	}
 	pending.Body, e.shed = composed.Body, composed.Shed
 	if pending.Lost, err = e.client.options.Outbox.Lost(composed.Request.Events); err != nil {
-		return pendingRecord{}, err
+		return nil, err
 	}
-	pending.noteRequest(composed.Request)
+	pending.noteRequest(&composed.Request)
 	return pending, nil
 }
 
 // noteRequest keeps what of the request must be known once it is acknowledged.
-func (r *pendingRecord) noteRequest(request protocol.CheckinRequest) {
-	for _, result := range request.Results {
-		r.Results = append(r.Results, result.CommandID)
+func (r *pendingRecord) noteRequest(request *protocol.CheckinRequest) {
+	for i := range request.Results {
+		r.Results = append(r.Results, request.Results[i].CommandID)
 	}
 	r.Events = len(request.Events)
-	for _, event := range request.Events {
-		r.LastEvent = max(r.LastEvent, event.Seq)
+	for i := range request.Events {
+		r.LastEvent = max(r.LastEvent, request.Events[i].Seq)
 	}
 }
 

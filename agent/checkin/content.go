@@ -104,7 +104,7 @@ func (e *exchange) refreshContent(hint *protocol.Hint) error {
 	if e.client.options.ContentFolder != "" {
 		return e.refreshFolder(true)
 	}
-	group := e.client.groupOf(e.record).ID
+	group := e.client.groupOf(&e.record).ID
 	stored, found, err := e.client.storedPolicy()
 	if err != nil {
 		return err
@@ -147,7 +147,7 @@ func (e *exchange) refreshContentAnyway(failure error) error {
 	if e.client.options.ContentFolder != "" {
 		return e.refreshFolder(true)
 	}
-	group := e.client.groupOf(e.record).ID
+	group := e.client.groupOf(&e.record).ID
 	if !slices.Contains(mayStillHaveContent, protocol.CodeOf(failure)) || !e.client.options.hasHeads() || group == "" {
 		return nil
 	}
@@ -171,7 +171,7 @@ func (e *exchange) refreshContentAnyway(failure error) error {
 // headIsDue reports whether to ask: if the hint differs from what is stored, or
 // nothing is stored for the group. Without a hint that is asked once per start:
 // a portal that serves content would have given one.
-func (e *exchange) headIsDue(hint *protocol.Hint, stored policyRecord, found bool, group string) bool {
+func (e *exchange) headIsDue(hint *protocol.Hint, stored *policyRecord, found bool, group string) bool {
 	if !found || stored.Group != group {
 		return hint != nil || e.client.askedGroup != group
 	}
@@ -186,7 +186,7 @@ func (e *exchange) headIsDue(hint *protocol.Hint, stored policyRecord, found boo
 }
 
 // fetchContent gets, judges and stores the group's head and its policy.
-func (e *exchange) fetchContent(stored policyRecord, group string) error {
+func (e *exchange) fetchContent(stored *policyRecord, group string) error {
 	var etag string
 	if stored.Group == group && !e.isIncomplete(stored) {
 		etag = usableETag(stored.ETag)
@@ -207,20 +207,20 @@ func (e *exchange) fetchContent(stored policyRecord, group string) error {
 	if err != nil {
 		return err
 	}
-	next := policyRecord{Group: group, Head: verified.head, ETag: usableETag(got.header.Get("ETag")), FetchedAt: e.client.options.Now().UTC()}
+	next := &policyRecord{Group: group, Head: verified.head, ETag: usableETag(got.header.Get("ETag")), FetchedAt: e.client.options.Now().UTC()}
 	next.Pointer, next.Document = stored.inForce()
 	if pointer := verified.head.Policy; pointer != nil {
 		next.Pointer = *pointer
-		next.Document, err = e.policyFor(*pointer, &stored)
+		next.Document, err = e.policyFor(pointer, stored)
 	}
 	if err != nil {
 		return errors.Join(err, e.storeHead(verified, nil))
 	}
-	failure := e.takeCandidate(&next, &stored)
-	if err := e.storeHead(verified, &next); err != nil {
+	failure := e.takeCandidate(next, stored)
+	if err := e.storeHead(verified, next); err != nil {
 		return err
 	}
-	e.outcome.ContentChanged = !stored.demandsTheSame(&next)
+	e.outcome.ContentChanged = !stored.demandsTheSame(next)
 	return failure
 }
 
@@ -236,16 +236,16 @@ func usableETag(etag string) string {
 
 // getContent gets a file. Web servers name its type as they like; a page is
 // what they call none of ours.
-func (e *exchange) getContent(etag string, limit int, folder, name string) (portalAnswer, error) {
+func (e *exchange) getContent(etag string, limit int, folder, name string) (*portalAnswer, error) {
 	if e.client.options.ContentFolder != "" {
 		return e.client.readContent(limit, folder, name)
 	}
-	got, err := e.client.sendRequest(e.ctx, portalRequest{
+	got, err := e.client.sendRequest(e.ctx, &portalRequest{
 		method: http.MethodGet, url: e.client.options.ContentURL.JoinPath(folder, url.PathEscape(name)),
 		token: e.client.currentIdentity().token, etag: etag, limit: limit,
 	})
 	if err == nil && got.status == http.StatusOK && errors.Is(got.checkMedia(), errWebPage) {
-		return portalAnswer{}, replyError(errWebPage)
+		return nil, replyError(errWebPage)
 	}
 	return got, err
 }
@@ -258,41 +258,41 @@ type verifiedHead struct {
 
 // verifyHead verifies first and reads the verified bytes only; then it compares
 // with what this Mac has seen before (protocol.md 2.4).
-func (e *exchange) verifyHead(data []byte, group string) (verifiedHead, error) {
+func (e *exchange) verifyHead(data []byte, group string) (*verifiedHead, error) {
 	envelope, err := protocol.ParseEnvelope(data, protocol.MaxHead)
 	if err != nil {
-		return verifiedHead{}, err
+		return nil, err
 	}
 	envelope.PayloadType = e.client.secrets().Redact(envelope.PayloadType) // an error quotes it
 	payload, err := envelope.Verify(protocol.PayloadHead, e.client.options.PolicyKeys, 1)
 	if err != nil {
-		return verifiedHead{}, err
+		return nil, err
 	}
 	head, err := protocol.ParseHead(payload)
 	if err != nil {
-		return verifiedHead{}, err
+		return nil, err
 	}
 	if site := e.client.options.SiteID; site != "" && !strings.EqualFold(site, head.SiteID) {
-		return verifiedHead{}, protocol.ErrWrongSite
+		return nil, protocol.ErrWrongSite
 	}
 	if head.GroupID != group {
-		return verifiedHead{}, protocol.ErrWrongGroup
+		return nil, protocol.ErrWrongGroup
 	}
 	sum := sha256.Sum256(payload)
-	verified := verifiedHead{head: head, mark: markRecord{
-		HeadVersion: head.HeadVersion, SHA256: hex.EncodeToString(sum[:]), KeyIDs: e.signersOf(envelope),
+	verified := &verifiedHead{head: head, mark: markRecord{
+		HeadVersion: head.HeadVersion, SHA256: hex.EncodeToString(sum[:]), KeyIDs: e.signersOf(&envelope),
 	}}
 	if err := e.compareWithSeen(verified); err != nil {
-		return verifiedHead{}, err
+		return nil, err
 	}
 	if !e.client.expiryTime().Before(head.ExpiresAt) {
-		return verifiedHead{}, errExpired
+		return nil, errExpired
 	}
 	return verified, nil
 }
 
 // signersOf are the trusted keys that signed a head.
-func (e *exchange) signersOf(envelope protocol.Envelope) []string {
+func (e *exchange) signersOf(envelope *protocol.Envelope) []string {
 	var ids []string
 	for _, key := range e.client.options.PolicyKeys {
 		if _, err := envelope.Verify(protocol.PayloadHead, []protocol.TrustedKey{key}, 1); err == nil {
@@ -302,7 +302,7 @@ func (e *exchange) signersOf(envelope protocol.Envelope) []string {
 	return ids
 }
 
-func (e *exchange) compareWithSeen(verified verifiedHead) error {
+func (e *exchange) compareWithSeen(verified *verifiedHead) error {
 	return e.client.options.Store.View(func(tx *store.Tx) error {
 		var site siteRecord
 		pinned, err := siteRecords.Get(tx, onlyKey, &site)
@@ -317,12 +317,11 @@ func (e *exchange) compareWithSeen(verified verifiedHead) error {
 		if _, err := headMarks.Get(tx, key, &seen); err != nil {
 			return err
 		}
-		for _, seen := range []markRecord{seen, e.client.currentIdentity().marks[key]} {
-			if err := e.compareWithMark(verified.mark, seen); err != nil {
-				return err
-			}
+		if err := e.compareWithMark(&verified.mark, &seen); err != nil {
+			return err
 		}
-		return nil
+		seen = e.client.currentIdentity().marks[key]
+		return e.compareWithMark(&verified.mark, &seen)
 	})
 }
 
@@ -337,7 +336,7 @@ func (e *exchange) hasMarkOfOtherSite(site string) bool {
 	return false
 }
 
-func (e *exchange) compareWithMark(mark, seen markRecord) error {
+func (e *exchange) compareWithMark(mark, seen *markRecord) error {
 	switch {
 	case !e.stillTrusts(seen.KeyIDs):
 		return nil
@@ -351,7 +350,7 @@ func (e *exchange) compareWithMark(mark, seen markRecord) error {
 
 // isBehindMark reports whether this Mac has seen a newer head than the stored
 // one, as after the store was restored from a backup (H65).
-func (e *exchange) isBehindMark(stored policyRecord) bool {
+func (e *exchange) isBehindMark(stored *policyRecord) bool {
 	seen := e.client.currentIdentity().marks[markKey(stored.Head.SiteID, stored.Group)]
 	return e.stillTrusts(seen.KeyIDs) && seen.HeadVersion > stored.Head.HeadVersion
 }
@@ -360,9 +359,12 @@ func (e *exchange) isBehindMark(stored policyRecord) bool {
 // can be left only by replacing all of them: then the administrator has moved
 // the Mac to another site.
 func (e *exchange) stillTrusts(ids []string) bool {
-	return slices.ContainsFunc(e.client.options.PolicyKeys, func(key protocol.TrustedKey) bool {
-		return slices.Contains(ids, key.ID)
-	})
+	for _, key := range e.client.options.PolicyKeys {
+		if slices.Contains(ids, key.ID) {
+			return true
+		}
+	}
+	return false
 }
 
 // shareMarks gives node.json the marks that only the store has, as after node.json
@@ -373,7 +375,7 @@ func (e *exchange) shareMarks() error {
 	err := e.client.options.Store.View(func(tx *store.Tx) error {
 		return headMarks.Each(tx, func(key string, seen *markRecord) error {
 			if e.stillTrusts(seen.KeyIDs) && seen.HeadVersion > who.marks[key].HeadVersion {
-				next, news := who.withMark(key, *seen, e.stillTrusts)
+				next, news := who.withMark(key, seen, e.stillTrusts)
 				who, changed = next, changed || news
 			}
 			return nil
@@ -390,7 +392,7 @@ func (e *exchange) shareMarks() error {
 
 // policyFor gives the document that the pointer pins: a stored one, or one that
 // is fetched, checked and readable.
-func (e *exchange) policyFor(pointer protocol.PolicyPointer, stored *policyRecord) ([]byte, error) {
+func (e *exchange) policyFor(pointer *protocol.PolicyPointer, stored *policyRecord) ([]byte, error) {
 	document := stored.Document
 	if stored.Candidate != nil && pointer.CheckPolicy(document) != nil {
 		document = stored.Candidate.Document
@@ -423,9 +425,9 @@ func (e *exchange) policyFor(pointer protocol.PolicyPointer, stored *policyRecor
 
 // storeHead notes that the head was seen, in node.json first, which outlives the
 // store (H65); and, if its policy is at hand, makes it the one in force.
-func (e *exchange) storeHead(verified verifiedHead, next *policyRecord) error {
+func (e *exchange) storeHead(verified *verifiedHead, next *policyRecord) error {
 	key := markKey(verified.head.SiteID, verified.head.GroupID)
-	if who, changed := e.client.currentIdentity().withMark(key, verified.mark, e.stillTrusts); changed {
+	if who, changed := e.client.currentIdentity().withMark(key, &verified.mark, e.stillTrusts); changed {
 		if err := e.client.adoptIdentity(who); err != nil {
 			return &exchangeError{Code: protocol.CodeIdentityUnreadable, Err: err}
 		}
@@ -469,7 +471,9 @@ func (e *exchange) recordContentProblem(code protocol.Code, detail string) error
 	return nil
 }
 
-func (c *Client) storedPolicy() (record policyRecord, found bool, err error) {
-	found, err = policyRecords.Load(c.options.Store, onlyKey, &record)
+// storedPolicy is the last head with its policy; an empty one if none was found.
+func (c *Client) storedPolicy() (record *policyRecord, found bool, err error) {
+	record = &policyRecord{}
+	found, err = policyRecords.Load(c.options.Store, onlyKey, record)
 	return record, found, err
 }

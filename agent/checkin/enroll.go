@@ -19,7 +19,7 @@ import (
 func (e *exchange) ensureEnrolled() error {
 	who := e.client.currentIdentity()
 	enrolled := who.Enrolled(originOf(e.client.options.ServerURL))
-	gained := who.gainedSerial(e.client.options.Host)
+	gained := who.gainedSerial(&e.client.options.Host)
 	if enrolled && who.GroupHint == e.client.options.Group && gained == "" {
 		return nil
 	}
@@ -53,15 +53,16 @@ func (e *exchange) enroll() error {
 
 // askForToken sends one proof, of the time given or later.
 func (e *exchange) askForToken(at time.Time) error {
-	who := e.client.currentIdentity()
-	who.serial = cmp.Or(who.serial, who.gainedSerial(e.client.options.Host)) // kept once the portal has it
+	next := *e.client.currentIdentity()
+	who := &next
+	who.serial = cmp.Or(who.serial, who.gainedSerial(&e.client.options.Host)) // kept once the portal has it
 	who.lastRequest = protocol.NewRequestID(at, who.lastRequest)
 	e.client.noteRequest(who.lastRequest)
 	body, err := e.enrollmentRequest(who)
 	if err != nil {
 		return err
 	}
-	got, err := e.client.sendRequest(e.ctx, portalRequest{
+	got, err := e.client.sendRequest(e.ctx, &portalRequest{
 		method: http.MethodPost, url: e.client.options.ServerURL.JoinPath("v1", "enroll"), body: body, limit: protocol.MaxReply,
 	})
 	if err != nil {
@@ -87,8 +88,8 @@ func (e *exchange) askForToken(at time.Time) error {
 }
 
 // enrollmentRequest is the signed request.
-func (e *exchange) enrollmentRequest(who Identity) ([]byte, error) {
-	payload, err := json.Marshal(protocol.EnrollRequest{
+func (e *exchange) enrollmentRequest(who *Identity) ([]byte, error) {
+	payload, err := json.Marshal(&protocol.EnrollRequest{
 		RequestID: who.lastRequest.String(), Secret: e.client.options.Secret,
 		Origin: originOf(e.client.options.ServerURL), SiteID: e.client.options.SiteID,
 		Serial: who.serial, HardwareUUID: who.hardwareUUID, DeviceKey: publicKey(who.key),
@@ -102,7 +103,7 @@ func (e *exchange) enrollmentRequest(who Identity) ([]byte, error) {
 }
 
 // awaitApproval keeps what we have: a token of before stays alive (H01).
-func (e *exchange) awaitApproval(who Identity, reply protocol.EnrollReply) error {
+func (e *exchange) awaitApproval(who *Identity, reply *protocol.EnrollReply) error {
 	if who.token == "" && who.DeviceID != reply.DeviceID {
 		who.DeviceID = reply.DeviceID
 		if err := e.client.adoptIdentity(who); err != nil {
@@ -116,18 +117,18 @@ func (e *exchange) awaitApproval(who Identity, reply protocol.EnrollReply) error
 	return failure
 }
 
-func parseEnrollReply(got portalAnswer) (protocol.EnrollReply, error) {
+func parseEnrollReply(got *portalAnswer) (*protocol.EnrollReply, error) {
 	var reply protocol.EnrollReply
 	if err := decodeJSON(got, &reply); err != nil {
-		return protocol.EnrollReply{}, err
+		return nil, err
 	}
 	if err := protocol.Bound(&reply); err != nil {
-		return protocol.EnrollReply{}, err
+		return nil, err
 	}
 	approved := reply.State == protocol.EnrollApproved && plainText(reply.Token)
 	pending := reply.State == protocol.EnrollPending && reply.Token == ""
 	if !approved && !pending || !protocol.ValidName(reply.DeviceID) || text.NewRedactor(reply.Token).IsIn(reply.DeviceID) {
-		return protocol.EnrollReply{}, errors.New("the answer to an enrollment is incomplete")
+		return nil, errors.New("the answer to an enrollment is incomplete")
 	}
-	return reply, nil
+	return &reply, nil
 }

@@ -222,7 +222,7 @@ func TestH02_AnIdentityOfAnotherMacIsNotUsed(t *testing.T) {
 	}
 	for _, test := range cases {
 		t.Run(test.name, func(t *testing.T) {
-			who, err := LoadIdentity(b.options.IdentityPath, test.host)
+			who, err := LoadIdentity(b.options.IdentityPath, &test.host)
 			if !errors.Is(err, test.wants) {
 				t.Fatalf("load: %v, want %v", err, test.wants)
 			}
@@ -285,7 +285,7 @@ func TestH02_AClonedDiskEnrollsAnew(t *testing.T) {
 		t.Errorf("state %q", got)
 	}
 
-	fresh, err := LoadIdentity(b.options.IdentityPath, b.options.Host)
+	fresh, err := LoadIdentity(b.options.IdentityPath, &b.options.Host)
 	if !errors.Is(err, ErrForeign) {
 		t.Fatal(err)
 	}
@@ -345,7 +345,7 @@ func TestIdentityThatCannotBeRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.do("daily")
-		if saved, err := LoadIdentity(path, b.options.Host); err != nil || !publicKey(saved.key).Equal(b.portal.device) {
+		if saved, err := LoadIdentity(path, &b.options.Host); err != nil || !publicKey(saved.key).Equal(b.portal.device) {
 			t.Errorf("the portal knows another key than the disk: %v", err)
 		}
 	})
@@ -361,7 +361,7 @@ func TestIdentityThatCannotBeRead(t *testing.T) {
 	})
 	t.Run("before the Mac is known", func(t *testing.T) {
 		t.Parallel()
-		_, err := LoadIdentity(t.TempDir()+"/node.json", protocol.Host{Serial: "C02XYZ"})
+		_, err := LoadIdentity(t.TempDir()+"/node.json", &protocol.Host{Serial: "C02XYZ"})
 		if !errors.Is(err, errHostUnknown) {
 			t.Error(err)
 		}
@@ -369,11 +369,11 @@ func TestIdentityThatCannotBeRead(t *testing.T) {
 	t.Run("without a serial", func(t *testing.T) {
 		t.Parallel()
 		path, bare := t.TempDir()+"/node.json", protocol.Host{HardwareUUID: "11111111-2222-3333-4444-555555555555"}
-		made, err := LoadIdentity(path, bare)
+		made, err := LoadIdentity(path, &bare)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again, err := LoadIdentity(path, bare); err != nil || !again.key.Equal(made.key) {
+		if again, err := LoadIdentity(path, &bare); err != nil || !again.key.Equal(made.key) {
 			t.Errorf("the second time: %v", err)
 		}
 	})

@@ -70,11 +70,10 @@ func (e *exchange) exchangeReports() error {
 		e.baseline = protocol.Baseline{}
 	}
 	if found.pending != nil {
-		resumed := *found.pending
-		if err := e.deliverReport(resumed); err != nil {
+		if err := e.deliverReport(found.pending); err != nil {
 			return err
 		}
-		enough, err := e.coveredBy(resumed)
+		enough, err := e.coveredBy(found.pending)
 		if err != nil || enough {
 			return err
 		}
@@ -99,7 +98,7 @@ func (e *exchange) sendReport() error {
 
 // coveredBy reports whether an older report that was just acknowledged has told
 // the portal everything that this one would.
-func (e *exchange) coveredBy(older pendingRecord) (bool, error) {
+func (e *exchange) coveredBy(older *pendingRecord) (bool, error) {
 	now, err := e.report.Baseline()
 	if err != nil {
 		return false, fmt.Errorf("hash report: %w", err)
@@ -113,15 +112,15 @@ func (e *exchange) coveredBy(older pendingRecord) (bool, error) {
 		return false, err
 	}
 	news := now.Hash != e.baseline.Hash || len(e.client.options.Outbox.Carried()) > 0 || len(unsent) > 0
-	for _, result := range e.extra.Results {
-		news = news || !sent[result.CommandID]
+	for i := range e.extra.Results {
+		news = news || !sent[e.extra.Results[i].CommandID]
 	}
 	return !news, nil
 }
 
 // deliverReport sends a stored report until it is acknowledged, or until there is
 // nothing left to try. Each of our problems is reacted to once.
-func (e *exchange) deliverReport(pending pendingRecord) error {
+func (e *exchange) deliverReport(pending *pendingRecord) error {
 	for {
 		reply, err := e.sendPending(pending)
 		if err == nil {
@@ -132,43 +131,43 @@ func (e *exchange) deliverReport(pending pendingRecord) error {
 			return err
 		}
 		name := problem.Name()
-		react, known := problemReactions[name]
-		if !known || e.reacted[name] {
-			return e.giveUp(pending, problem, err)
+		react := reactionTo(name)
+		if react == nil || e.reacted[name] {
+			return e.giveUp(pending, &problem, err)
 		}
 		e.reacted[name] = true
-		if pending, err = react(e, pending, problem, err); err != nil {
+		if pending, err = react(e, pending, &problem, err); err != nil {
 			return err
 		}
 	}
 }
 
-func (e *exchange) sendPending(pending pendingRecord) (protocol.CheckinReply, error) {
+func (e *exchange) sendPending(pending *pendingRecord) (*protocol.CheckinReply, error) {
 	body, packed := pending.Body, false
 	if !e.client.noCompression {
 		body, packed = compressBody(pending.Body)
 	}
 	began := e.client.options.Elapsed()
-	got, err := e.client.sendRequest(e.ctx, portalRequest{
+	got, err := e.client.sendRequest(e.ctx, &portalRequest{
 		method: http.MethodPost, url: e.client.options.ServerURL.JoinPath("v1", "checkin"), token: e.client.currentIdentity().token,
 		body: body, compressed: packed, limit: protocol.MaxReply,
 	})
 	if err != nil {
-		return protocol.CheckinReply{}, err
+		return nil, err
 	}
 	if got.status != http.StatusOK {
-		return protocol.CheckinReply{}, e.client.refusalError(got)
+		return nil, e.client.refusalError(got)
 	}
 	e.roundTrip = min(e.client.options.Elapsed()-began, requestLimit)
 	reply, err := e.client.parseReply(got)
 	if err != nil {
-		return protocol.CheckinReply{}, replyError(err)
+		return nil, replyError(err)
 	}
 	return reply, nil
 }
 
 // acceptReply stores what the portal has acknowledged, in one commit.
-func (e *exchange) acceptReply(pending pendingRecord, reply protocol.CheckinReply) error {
+func (e *exchange) acceptReply(pending *pendingRecord, reply *protocol.CheckinReply) error {
 	e.record.Sequence = pending.Sequence
 	e.record.LastSuccess = e.client.options.Now().UTC()
 	e.record.NextCheckin = e.client.clampCadence(reply.NextCheckin)
@@ -198,7 +197,7 @@ func (e *exchange) acceptReply(pending pendingRecord, reply protocol.CheckinRepl
 		if e.extra.Settler != nil && len(acknowledged) > 0 {
 			base = errors.Join(base, e.extra.Settler.Settle(tx, acknowledged))
 		}
-		return errors.Join(base, exchangeRecords.Put(tx, onlyKey, &e.record), clockRecords.Put(tx, onlyKey, &clock), pendingRecords.Delete(tx, onlyKey))
+		return errors.Join(base, exchangeRecords.Put(tx, onlyKey, &e.record), clockRecords.Put(tx, onlyKey, clock), pendingRecords.Delete(tx, onlyKey))
 	})
 	if err != nil {
 		return fmt.Errorf("store acknowledgement: %w", err)
@@ -206,10 +205,10 @@ func (e *exchange) acceptReply(pending pendingRecord, reply protocol.CheckinRepl
 	if e.extra.Settler != nil && len(acknowledged) > 0 {
 		e.extra.Settler.Settled(acknowledged)
 	}
-	e.client.noteSeen(reply.ServerTime, clock.trustedTime)
+	e.client.noteSeen(reply.ServerTime, &clock.trustedTime)
 	e.client.setAnew(func(a *anew) { a.report = false })
 	e.noteLostEvents(pending.Lost)
-	e.keepReply(pending, reply)
+	e.keepReply(reply)
 	return nil
 }
 
@@ -225,11 +224,11 @@ func acknowledgedOf(results []string, acks []protocol.Ack) (ids []string) {
 
 // keepReply puts the reply into the outcome; acknowledgements of an earlier
 // reply of the same exchange stay.
-func (e *exchange) keepReply(pending pendingRecord, reply protocol.CheckinReply) {
+func (e *exchange) keepReply(reply *protocol.CheckinReply) {
 	if e.outcome.Reply != nil {
 		reply.Acks = append(e.outcome.Reply.Acks, reply.Acks...)
 	}
-	e.outcome.Reply = &reply
+	e.outcome.Reply = reply
 	e.outcome.NextCheckin = time.Duration(e.record.NextCheckin) * time.Second
 	e.outcome.Splay = time.Duration(reply.SplaySecs) * time.Second
 }
@@ -246,27 +245,27 @@ func (c *Client) clampCadence(asked int) int {
 
 // parseReply reads an acknowledgement. A captive network's page has the wrong
 // media type or no sense, and is a failure.
-func (c *Client) parseReply(got portalAnswer) (protocol.CheckinReply, error) {
+func (c *Client) parseReply(got *portalAnswer) (*protocol.CheckinReply, error) {
 	var reply protocol.CheckinReply
 	if err := decodeJSON(got, &reply); err != nil {
-		return protocol.CheckinReply{}, err
+		return nil, err
 	}
 	if err := protocol.Bound(&reply); err != nil {
-		return protocol.CheckinReply{}, err
+		return nil, err
 	}
 	if reply.Inventory != protocol.InventoryOK && reply.Inventory != protocol.InventorySendFull {
-		return protocol.CheckinReply{}, errors.New("the answer does not say what became of the inventory")
+		return nil, errors.New("the answer does not say what became of the inventory")
 	}
-	if !isUsableGroup(reply.Group, text.NewRedactor(c.currentIdentity().token)) {
-		return protocol.CheckinReply{}, errors.New("the answer names an unusable group")
+	if !isUsableGroup(&reply.Group, text.NewRedactor(c.currentIdentity().token)) {
+		return nil, errors.New("the answer names an unusable group")
 	}
-	return reply, nil
+	return &reply, nil
 }
 
 // isUsableGroup reports whether the group can be asked for and shown. The token
 // must not come back as its name. The enrollment secret may: it can be made of
 // the group's name.
-func isUsableGroup(group protocol.Group, token text.Redactor) bool {
+func isUsableGroup(group *protocol.Group, token text.Redactor) bool {
 	for _, part := range []string{group.ID, group.Name, group.Source} {
 		if len(part) > protocol.MaxName || token.IsIn(part) {
 			return false
@@ -275,7 +274,7 @@ func isUsableGroup(group protocol.Group, token text.Redactor) bool {
 	return group.ID == "" || protocol.ValidName(group.ID)
 }
 
-func decodeJSON(got portalAnswer, v any) error {
+func decodeJSON(got *portalAnswer, v any) error {
 	if err := got.checkMedia(); err != nil {
 		return err
 	}

@@ -434,9 +434,11 @@ func TestSecretsAreShownNowhere(t *testing.T) {
 	var shown strings.Builder
 	look := func(outcome *Outcome, err error) {
 		state, _ := json.Marshal(b.client.State())
-		who, _ := json.Marshal(b.client.currentIdentity())
-		fmt.Fprintf(&shown, "%+v %#v %v %s %s %v %+v %#v %d\n", outcome, outcome, err, state, who,
-			b.client.Content(), b.client.currentIdentity(), b.client.currentIdentity(), b.client.currentIdentity())
+		who := b.client.currentIdentity()
+		text, _ := json.Marshal(who)
+		ofCopy, _ := json.Marshal(*who)
+		fmt.Fprintf(&shown, "%+v %#v %v %s %s %s %v %+v %#v %d %+v %#v %d\n", outcome, outcome, err, state, text, ofCopy,
+			b.client.Content(), who, who, who, *who, *who, *who)
 	}
 	look(b.try("agent_start"))
 	for _, answer := range []scripted{

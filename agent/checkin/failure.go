@@ -1,6 +1,7 @@
 package checkin
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -135,7 +136,7 @@ func replyError(err error) error {
 }
 
 // checkMedia refuses an answer that does not say that it is JSON.
-func (a portalAnswer) checkMedia() error {
+func (a *portalAnswer) checkMedia() error {
 	media, _, err := mime.ParseMediaType(a.header.Get("Content-Type"))
 	switch {
 	case err != nil:
@@ -152,25 +153,27 @@ func (a portalAnswer) checkMedia() error {
 // repetition mends (protocol.md 2.12): the next reason is soon enough.
 func isPermanent(failure *exchangeError) bool {
 	var problem protocol.Problem
-	return errors.As(failure.Err, &problem) && problem.Retry == protocol.RetryNever && enrollmentConditions[failure.Code] != retryHourly
+	return errors.As(failure.Err, &problem) && problem.Retry == protocol.RetryNever && !isProbedHourly(failure.Code)
 }
 
-// foreignStatuses are the statuses of what stands between the Mac and the portal
-// that have a name of their own; all others are outages.
-var foreignStatuses = map[int]protocol.Code{
-	http.StatusMovedPermanently:              protocol.CodePortalRedirect,
-	http.StatusFound:                         protocol.CodePortalRedirect,
-	http.StatusSeeOther:                      protocol.CodePortalRedirect,
-	http.StatusTemporaryRedirect:             protocol.CodePortalRedirect,
-	http.StatusPermanentRedirect:             protocol.CodePortalRedirect,
-	http.StatusProxyAuthRequired:             protocol.CodeProxySignIn,
-	http.StatusNetworkAuthenticationRequired: protocol.CodeNetworkSignIn,
+// foreignStatus is the name of a status of what stands between the Mac and the portal;
+// empty for the others, which are outages.
+func foreignStatus(status int) protocol.Code {
+	switch status {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return protocol.CodePortalRedirect
+	case http.StatusProxyAuthRequired:
+		return protocol.CodeProxySignIn
+	case http.StatusNetworkAuthenticationRequired:
+		return protocol.CodeNetworkSignIn
+	}
+	return ""
 }
 
 // refusalError makes an error of an answer that is not the wanted one: a
 // problem of our own table, or something in between that answered (H04).
-func (c *Client) refusalError(a portalAnswer) error {
-	failure := &exchangeError{Code: protocol.CodePortalOutage}
+func (c *Client) refusalError(a *portalAnswer) error {
+	failure := &exchangeError{Code: cmp.Or(foreignStatus(a.status), protocol.CodePortalOutage)}
 	if problem, ours := protocol.ParseProblem(a.status, a.header.Get("Content-Type"), a.body); ours {
 		secrets := c.secrets()
 		for _, text := range []*string{&problem.Title, &problem.Detail, &problem.Instance, &problem.Field} {
@@ -178,15 +181,12 @@ func (c *Client) refusalError(a portalAnswer) error {
 		}
 		failure.Code, failure.Err = protocol.CodeOf(problem), problem
 	} else {
-		if code, named := foreignStatuses[a.status]; named {
-			failure.Code = code
-		}
 		failure.Err = fmt.Errorf("something that is not the portal answered with status %d", a.status)
 	}
 	if wait, said := retryAfter(a.header, c.options.Now()); said {
 		failure.RetryAfter = addJitter(wait)
 	}
-	if enrollmentConditions[failure.Code] == retryHourly {
+	if isProbedHourly(failure.Code) {
 		failure.RetryAfter = max(failure.RetryAfter, addJitter(probeInterval))
 	}
 	return failure

@@ -60,7 +60,7 @@ func (e *exchange) refreshFolder(retry bool) error {
 	if err != nil {
 		return err
 	}
-	group := c.groupOf(record).ID
+	group := c.groupOf(&record).ID
 	stamp := c.folderStamp(group)
 	if group == "" || c.sawFolder(stamp, problem.Code == "") && (problem.Code == "" || !retry) {
 		return nil
@@ -112,13 +112,13 @@ func (c *Client) noteFolder(stamp string) {
 
 // readContent reads a file of the folder as a server would give it. Nobody but
 // root can have changed it, and no link is followed.
-func (c *Client) readContent(limit int, folder, name string) (portalAnswer, error) {
+func (c *Client) readContent(limit int, folder, name string) (*portalAnswer, error) {
 	data, err := safefile.ReadGuardedFile(filepath.Join(c.options.ContentFolder, folder, name), int64(limit))
 	switch {
 	case err == nil:
-		return portalAnswer{status: http.StatusOK, header: http.Header{}, body: data}, nil
+		return &portalAnswer{status: http.StatusOK, header: http.Header{}, body: data}, nil
 	case errors.Is(err, fs.ErrNotExist) && folder == "heads":
-		return portalAnswer{status: http.StatusNotFound}, nil
+		return &portalAnswer{status: http.StatusNotFound}, nil
 	case errors.Is(err, safefile.ErrTooLarge):
 		err = errors.Join(err, protocol.ErrTooLarge)
 	}
@@ -126,5 +126,5 @@ func (c *Client) readContent(limit int, folder, name string) (portalAnswer, erro
 	if code == "" {
 		code = protocol.CodeContentUnreadable
 	}
-	return portalAnswer{}, &exchangeError{Code: code, Err: err}
+	return nil, &exchangeError{Code: code, Err: err}
 }

@@ -31,7 +31,7 @@ func TestH56_AnAnswerOfAMillionTokensIsRefusedBeforeItIsDecoded(t *testing.T) {
 		"acks":           `{"inventory":"ok","acks":[{}` + strings.Repeat(",{}", protocol.MaxReply/3-20) + `]}`,
 		"unknown fields": `{"inventory":"ok","x":[0` + strings.Repeat(",0", protocol.MaxReply/2-40) + `]}`,
 	} {
-		answer := portalAnswer{status: http.StatusOK, header: http.Header{"Content-Type": {"application/json"}}, body: []byte(body)}
+		answer := &portalAnswer{status: http.StatusOK, header: http.Header{"Content-Type": {"application/json"}}, body: []byte(body)}
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		_, err := b.client.parseReply(answer)
@@ -51,7 +51,7 @@ func TestH56_AnAnswerOfAMillionTokensIsRefusedBeforeItIsDecoded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer := portalAnswer{status: http.StatusOK, header: http.Header{"Content-Type": {"application/json"}}, body: body}
+	answer := &portalAnswer{status: http.StatusOK, header: http.Header{"Content-Type": {"application/json"}}, body: body}
 	if _, err := b.client.parseReply(answer); err != nil {
 		t.Errorf("a full answer: %v", err)
 	}

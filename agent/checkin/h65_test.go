@@ -151,7 +151,7 @@ func TestH65_OneIsLostAfterTheOther(t *testing.T) {
 func TestH65_MarksInNodeJSON(t *testing.T) {
 	t.Parallel()
 	trusts := func(ids []string) bool { return len(ids) > 0 && ids[0] == "k" }
-	var who Identity
+	who := &Identity{}
 	for i := range 40 {
 		var changed bool
 		ids := []string{"k"}
@@ -162,10 +162,10 @@ func TestH65_MarksInNodeJSON(t *testing.T) {
 			ids = append(ids, strings.Repeat("a", 16))
 		}
 		key := markKey("site", strings.Repeat("g", 40)+string(rune('A'+i)))
-		if who, changed = who.withMark(key, markRecord{HeadVersion: uint64(i), SHA256: strings.Repeat("a", 64), KeyIDs: ids}, trusts); !changed {
+		if who, changed = who.withMark(key, &markRecord{HeadVersion: uint64(i), SHA256: strings.Repeat("a", 64), KeyIDs: ids}, trusts); !changed {
 			t.Errorf("mark %d changes nothing", i)
 		}
-		if _, changed = who.withMark(key, who.marks[key], trusts); changed {
+		if _, changed = who.withMark(key, new(who.marks[key]), trusts); changed {
 			t.Error("the same mark changes something")
 		}
 		if who.marks[key].HeadVersion != uint64(i) || len(who.marks) > maxMarks {
@@ -183,7 +183,7 @@ func TestH65_MarksInNodeJSON(t *testing.T) {
 	}
 	b := newBench(t)
 	b.do("agent_start")
-	full := b.client.currentIdentity()
+	full := *b.client.currentIdentity()
 	full.marks = who.marks
 	if err := full.Save(b.options.IdentityPath); err != nil {
 		t.Fatal(err)
@@ -191,7 +191,7 @@ func TestH65_MarksInNodeJSON(t *testing.T) {
 	if size := len(readFile(t, b.options.IdentityPath)); size > maxIdentity/2 {
 		t.Errorf("node.json has %d bytes", size)
 	}
-	back, err := LoadIdentity(b.options.IdentityPath, b.options.Host)
+	back, err := LoadIdentity(b.options.IdentityPath, &b.options.Host)
 	if err != nil || len(back.marks) != maxMarks {
 		t.Errorf("%d marks, %v", len(back.marks), err)
 	}

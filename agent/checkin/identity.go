@@ -35,7 +35,8 @@ var (
 )
 
 // Identity is what node.json holds. Key and token are not exported, and no
-// format verb or encoder shows them.
+// format verb or encoder shows them. What changes is changed in a copy: others may
+// have the one in use.
 type Identity struct {
 	DeviceID  string // given by the portal; empty before the first answer
 	Origin    string // scheme://host:port that the token belongs to and is sent to
@@ -69,22 +70,22 @@ const identityVersion = 1
 // LoadIdentity reads node.json, or makes a key and writes it before anybody
 // uses it. Errors: ErrForeign and ErrDamaged with a fresh identity that is not
 // written yet, ErrHostUnknown, and those of reading and writing the file.
-func LoadIdentity(path string, host protocol.Host) (Identity, error) {
+func LoadIdentity(path string, host *protocol.Host) (*Identity, error) {
 	data, err := safefile.ReadTrustedFile(path, uint32(os.Geteuid()), maxIdentity)
 	if errors.Is(err, fs.ErrNotExist) {
 		fresh, err := newIdentity(host)
 		if err != nil {
-			return Identity{}, err
+			return nil, err
 		}
 		return fresh, fresh.Save(path)
 	}
 	if err != nil {
-		return Identity{}, fmt.Errorf("read identity: %w", err)
+		return nil, fmt.Errorf("read identity: %w", err)
 	}
 	return checkIdentity(data, host)
 }
 
-func checkIdentity(data []byte, host protocol.Host) (Identity, error) {
+func checkIdentity(data []byte, host *protocol.Host) (*Identity, error) {
 	known, err := parseIdentity(data)
 	if err == nil && known.belongsTo(host) {
 		return known, nil
@@ -95,30 +96,30 @@ func checkIdentity(data []byte, host protocol.Host) (Identity, error) {
 	}
 	fresh, err := newIdentity(host)
 	if err != nil {
-		return Identity{}, errors.Join(reason, err)
+		return nil, errors.Join(reason, err)
 	}
 	return fresh, reason
 }
 
-func newIdentity(host protocol.Host) (Identity, error) {
+func newIdentity(host *protocol.Host) (*Identity, error) {
 	if host.HardwareUUID == "" {
-		return Identity{}, errHostUnknown
+		return nil, errHostUnknown
 	}
 	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
-		return Identity{}, fmt.Errorf("make device key: %w", err)
+		return nil, fmt.Errorf("make device key: %w", err)
 	}
-	return Identity{key: key, serial: host.Serial, hardwareUUID: host.HardwareUUID}, nil
+	return &Identity{key: key, serial: host.Serial, hardwareUUID: host.HardwareUUID}, nil
 }
 
 // parseIdentity never quotes the file: it holds the key.
-func parseIdentity(data []byte) (Identity, error) {
+func parseIdentity(data []byte) (*Identity, error) {
 	var file identityFile
 	if json.Unmarshal(data, &file) != nil || file.Version != identityVersion ||
 		len(file.Seed) != ed25519.SeedSize || file.HardwareUUID == "" {
-		return Identity{}, errDamaged
+		return nil, errDamaged
 	}
-	known := Identity{
+	known := &Identity{
 		DeviceID: file.DeviceID, Origin: file.Origin, GroupHint: file.GroupHint,
 		serial: file.Serial, hardwareUUID: file.HardwareUUID,
 		key: ed25519.NewKeyFromSeed(file.Seed), token: file.Token, marks: file.HeadMarks,
@@ -132,13 +133,13 @@ func parseIdentity(data []byte) (Identity, error) {
 // belongsTo compares with what is known of the Mac: a fact that could not be
 // read this time proves nothing against the identity, and neither does a serial
 // number that a Mac without one has gained, as after a second repair.
-func (i Identity) belongsTo(host protocol.Host) bool {
+func (i *Identity) belongsTo(host *protocol.Host) bool {
 	same := func(ours, theirs string) bool { return theirs == "" || strings.EqualFold(ours, theirs) }
 	return (i.serial == "" || same(i.serial, host.Serial)) && same(i.hardwareUUID, host.HardwareUUID)
 }
 
 // gainedSerial is the serial number of a Mac that enrolled without one.
-func (i Identity) gainedSerial(host protocol.Host) string {
+func (i *Identity) gainedSerial(host *protocol.Host) string {
 	if i.serial != "" {
 		return ""
 	}
@@ -146,8 +147,8 @@ func (i Identity) gainedSerial(host protocol.Host) string {
 }
 
 // Save writes node.json, 0600.
-func (i Identity) Save(path string) error {
-	file := identityFile{
+func (i *Identity) Save(path string) error {
+	file := &identityFile{
 		Version: identityVersion, Seed: i.key.Seed(), Serial: i.serial, HardwareUUID: i.hardwareUUID,
 		DeviceID: i.DeviceID, Origin: i.Origin, GroupHint: i.GroupHint, Token: i.token,
 		HeadMarks: i.marks,
@@ -178,13 +179,13 @@ const (
 
 // withMark is the identity with the mark of a group, and whether that changes
 // anything. If there are too many, those that no trusted key has signed go first.
-func (i Identity) withMark(key string, mark markRecord, trusts func([]string) bool) (Identity, bool) {
-	mark.KeyIDs = mark.KeyIDs[:min(len(mark.KeyIDs), maxMarkKeyIDs)]
-	if before := i.marks[key]; before.SHA256 == mark.SHA256 && slices.Equal(before.KeyIDs, mark.KeyIDs) {
+func (i *Identity) withMark(key string, mark *markRecord, trusts func([]string) bool) (*Identity, bool) {
+	ids := mark.KeyIDs[:min(len(mark.KeyIDs), maxMarkKeyIDs)]
+	if before := i.marks[key]; before.SHA256 == mark.SHA256 && slices.Equal(before.KeyIDs, ids) {
 		return i, false
 	}
 	marks := make(map[string]markRecord, len(i.marks)+1)
-	marks[key] = mark
+	marks[key] = markRecord{HeadVersion: mark.HeadVersion, SHA256: mark.SHA256, KeyIDs: ids}
 	for _, trusted := range []bool{true, false} {
 		for _, other := range slices.Sorted(maps.Keys(i.marks)) {
 			if other != key && trusts(i.marks[other].KeyIDs) == trusted && len(marks) < maxMarks {
@@ -192,14 +193,16 @@ func (i Identity) withMark(key string, mark markRecord, trusts func([]string) bo
 			}
 		}
 	}
-	i.marks = marks
-	return i, true
+	with := *i
+	with.marks = marks
+	return &with, true
 }
 
 // Enrolled reports whether there is a token for the portal at origin.
-func (i Identity) Enrolled(origin string) bool { return i.token != "" && i.Origin == origin }
+func (i *Identity) Enrolled(origin string) bool { return i.token != "" && i.Origin == origin }
 
-// Format shows the device id to every verb, and never key or token.
+// Format shows the device id to every verb, and never key or token: of a copy as well,
+// as MarshalText does.
 func (i Identity) Format(state fmt.State, _ rune) {
 	_, _ = io.WriteString(state, "device "+i.DeviceID)
 }
@@ -211,7 +214,7 @@ func (i Identity) MarshalText() ([]byte, error) { return []byte("device " + i.De
 func originOf(location *url.URL) string { return protocol.OriginOf(location) }
 
 // keyID is the short name of the device key; empty before there is one.
-func (i Identity) keyID() string {
+func (i *Identity) keyID() string {
 	if i.key == nil {
 		return ""
 	}

@@ -30,18 +30,18 @@ func (c *Client) Content() policy.Content {
 		_, err = contentProblems.Get(tx, onlyKey, &problem)
 		return err
 	})
-	now := c.options.Policy
+	now := &c.options.Policy
 	switch {
 	case now.Decides():
-		return dictionaryContent(now.Pointer, now.Document, "")
+		return dictionaryContent(&now.Pointer, now.Document, "")
 	case err != nil:
 		return policy.Content{Unreadable: true, Code: protocol.CodeOf(err)}
 	case now.Refused && isKept:
-		return dictionaryContent(kept.Pointer, kept.Document, protocol.CodeConfigInvalid)
+		return dictionaryContent(&kept.Pointer, kept.Document, protocol.CodeConfigInvalid)
 	case now.Refused:
 		problem.Code = protocol.CodeConfigInvalid
 	case isKept && !(found && c.options.hasHeads()):
-		return dictionaryContent(kept.Pointer, kept.Document, protocol.CodePolicyKeyGone)
+		return dictionaryContent(&kept.Pointer, kept.Document, protocol.CodePolicyKeyGone)
 	}
 	switch {
 	case !found && !now.Refused && len(c.options.PolicyKeys) == 0:
@@ -65,17 +65,17 @@ func (c *Client) contentOf(record *policyRecord, code protocol.Code) policy.Cont
 	return content
 }
 
-func dictionaryContent(pointer protocol.PolicyPointer, document []byte, code protocol.Code) policy.Content {
+func dictionaryContent(pointer *protocol.PolicyPointer, document []byte, code protocol.Code) policy.Content {
 	if document == nil {
 		code = "" // nothing stays in force
 	}
-	return policy.Content{Verified: true, Source: policy.FromConfiguration, Pointer: pointer, Document: document, Released: document == nil, Code: code}
+	return policy.Content{Verified: true, Source: policy.FromConfiguration, Pointer: *pointer, Document: document, Released: document == nil, Code: code}
 }
 
 // keepDictionary stores the policy of the configuration, and forgets it once
 // signed ones have taken its place.
 func (c *Client) keepDictionary() error {
-	now := c.options.Policy
+	now := &c.options.Policy
 	kept, was, err := c.keptDictionary()
 	if err != nil {
 		return err
@@ -100,7 +100,8 @@ func (c *Client) keepDictionary() error {
 	return nil
 }
 
-func (c *Client) keptDictionary() (kept policyRecord, found bool, err error) {
-	found, err = policyRecords.Load(c.options.Store, dictionaryKey, &kept)
+func (c *Client) keptDictionary() (kept *policyRecord, found bool, err error) {
+	kept = &policyRecord{}
+	found, err = policyRecords.Load(c.options.Store, dictionaryKey, kept)
 	return kept, found, err
 }

@@ -145,15 +145,15 @@ func (t *reachTrace) answered(response *http.Response, portal bool) Reached {
 	t.ended = true
 	t.reached.AskedAt = time.Now()
 	t.reached.ServerTime, _ = http.ParseTime(response.Header.Get("Date"))
-	t.reached.Steps[ReachAnswer] = judgeAnswer(portalAnswer{status: response.StatusCode, header: response.Header, body: body}, portal)
+	t.reached.Steps[ReachAnswer] = judgeAnswer(&portalAnswer{status: response.StatusCode, header: response.Header, body: body}, portal)
 	return t.reached
 }
 
 // judgeAnswer tells a portal from what may stand in its place. Whoever asks a
 // portal without a token gets a problem of our own table.
-func judgeAnswer(got portalAnswer, portal bool) ReachedStep {
+func judgeAnswer(got *portalAnswer, portal bool) ReachedStep {
 	status := fmt.Sprintf("status %d", got.status)
-	if code, foreign := foreignStatuses[got.status]; foreign && (portal || code == protocol.CodeNetworkSignIn || code == protocol.CodeProxySignIn) {
+	if code := foreignStatus(got.status); code != "" && (portal || code == protocol.CodeNetworkSignIn || code == protocol.CodeProxySignIn) {
 		return ReachedStep{code, status}
 	}
 	if !portal {

@@ -3,6 +3,7 @@ package checkin
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"prlagent/agent/outbox"
 	"prlagent/agent/protocol"
@@ -12,73 +13,96 @@ import (
 // problemReaction answers one of our problems: it returns the report to send
 // now, or the error that ends the exchange. cause is the problem as the error
 // it came as.
-type problemReaction func(e *exchange, pending pendingRecord, problem protocol.Problem, cause error) (pendingRecord, error)
+type problemReaction func(e *exchange, pending *pendingRecord, problem *protocol.Problem, cause error) (*pendingRecord, error)
 
 // problemReactions is the table of protocol.md 2.12, for what the agent can do
 // something about at once.
-var problemReactions = map[string]problemReaction{
-	protocol.ProblemUnauthenticated:  enrollAgain,
-	protocol.ProblemDeviceUnknown:    enrollAgain,
-	protocol.ProblemSequenceConflict: renumberReport,
-	protocol.ProblemTooLarge:         dropEvents,
-	protocol.ProblemInvalidRequest:   dropEvents,
-	protocol.ProblemEncoding:         sendUncompressed,
+var problemReactions = []struct {
+	problem string
+	react   problemReaction
+}{
+	{protocol.ProblemUnauthenticated, enrollAgain},
+	{protocol.ProblemDeviceUnknown, enrollAgain},
+	{protocol.ProblemSequenceConflict, renumberReport},
+	{protocol.ProblemTooLarge, dropEvents},
+	{protocol.ProblemInvalidRequest, dropEvents},
+	{protocol.ProblemEncoding, sendUncompressed},
+}
+
+// reactionTo is how a problem is reacted to; nil if it is not.
+func reactionTo(problem string) problemReaction {
+	for i := range problemReactions {
+		if problemReactions[i].problem == problem {
+			return problemReactions[i].react
+		}
+	}
+	return nil
 }
 
 // neverRepeated are problems with the report itself: the same bytes are never
 // sent again.
-var neverRepeated = map[string]bool{
-	protocol.ProblemTooLarge:          true,
-	protocol.ProblemInvalidRequest:    true,
-	protocol.ProblemUnsupported:       true,
-	protocol.ProblemEncoding:          true,
-	protocol.ProblemSequenceConflict:  true,
-	protocol.ProblemDuplicateIdentity: true,
+var neverRepeated = []string{
+	protocol.ProblemTooLarge, protocol.ProblemInvalidRequest, protocol.ProblemUnsupported,
+	protocol.ProblemEncoding, protocol.ProblemSequenceConflict, protocol.ProblemDuplicateIdentity,
 }
 
-// enrollmentConditions are codes that describe the enrollment until the next
-// success; an outage does not change them.
-var enrollmentConditions = map[protocol.Code]retryPace{
-	protocol.CodeEnrollmentPending:     retryUsual,
-	protocol.CodeEnrollmentRefused:     retryUsual,
-	protocol.CodeEnrollmentClosed:      retryHourly,
-	protocol.CodeEnrollmentWrongPortal: retryUsual,
-	protocol.CodeEnrollmentStale:       retryUsual,
-	protocol.CodeEnrollmentReplayed:    retryUsual,
-	protocol.CodeEnrollmentRejected:    retryHourly,
-	protocol.CodePendingKeysFull:       retryUsual,
-	protocol.CodeDeviceRevoked:         retryHourly,
-	protocol.CodeDeviceRetired:         retryHourly,
-	protocol.CodeDuplicateIdentity:     retryHourly,
-	protocol.CodeIdentityReset:         retryUsual,
+// condition is a code that describes the enrollment until the next success; an outage
+// does not change it.
+type condition struct {
+	code   protocol.Code
+	hourly bool   // another attempt makes sense once an hour (H04); else as after any failure
+	word   string // for State.Enrollment; a pending or a reset enrollment with a token of before is still one
 }
 
-// retryPace says how soon another attempt makes sense.
-type retryPace string
+var enrollmentConditions = []condition{
+	{protocol.CodeEnrollmentPending, false, EnrollmentPending},
+	{protocol.CodeEnrollmentRefused, false, EnrollmentRefused},
+	{protocol.CodeEnrollmentClosed, true, EnrollmentRefused},
+	{protocol.CodeEnrollmentWrongPortal, false, EnrollmentRefused},
+	{protocol.CodeEnrollmentStale, false, EnrollmentRefused},
+	{protocol.CodeEnrollmentReplayed, false, EnrollmentRefused},
+	{protocol.CodeEnrollmentRejected, true, EnrollmentRefused},
+	{protocol.CodePendingKeysFull, false, EnrollmentRefused},
+	{protocol.CodeDeviceRevoked, true, EnrollmentRevoked},
+	{protocol.CodeDeviceRetired, true, EnrollmentRetired},
+	{protocol.CodeDuplicateIdentity, true, EnrollmentDuplicate},
+	{protocol.CodeIdentityReset, false, EnrollmentForeign},
+}
 
-const (
-	retryUsual  retryPace = "usual"  // as after any failure
-	retryHourly retryPace = "hourly" // once an hour (H04)
-)
+// enrollmentCondition is the condition that a code says; nil if it says none.
+func enrollmentCondition(code protocol.Code) *condition {
+	for i := range enrollmentConditions {
+		if enrollmentConditions[i].code == code {
+			return &enrollmentConditions[i]
+		}
+	}
+	return nil
+}
+
+// isProbedHourly reports whether another attempt makes sense once an hour only.
+func isProbedHourly(code protocol.Code) bool {
+	found := enrollmentCondition(code)
+	return found != nil && found.hourly
+}
 
 func conditionOf(code, before protocol.Code) protocol.Code {
-	if _, is := enrollmentConditions[code]; is {
+	if enrollmentCondition(code) != nil {
 		return code
 	}
 	return before
 }
 
 // enrollAgain proves the device key and sends the same bytes under the new token.
-func enrollAgain(e *exchange, pending pendingRecord, _ protocol.Problem, _ error) (pendingRecord, error) {
+func enrollAgain(e *exchange, pending *pendingRecord, _ *protocol.Problem, _ error) (*pendingRecord, error) {
 	return pending, e.enroll()
 }
 
 // renumberReport goes on with the number that the portal expects, and with
 // everything.
-func renumberReport(e *exchange, pending pendingRecord, problem protocol.Problem, _ error) (pendingRecord, error) {
+func renumberReport(e *exchange, pending *pendingRecord, problem *protocol.Problem, _ error) (*pendingRecord, error) {
 	last, err := e.judgeSequence(pending.Sequence, problem.Expected)
 	if err != nil {
-		return pendingRecord{}, err
+		return nil, err
 	}
 	e.record.Sequence, e.baseline = last, protocol.Baseline{}
 	return e.replaceReport(pending, protocol.MaxEvents)
@@ -86,16 +110,16 @@ func renumberReport(e *exchange, pending pendingRecord, problem protocol.Problem
 
 // replaceReport makes another report of one that the portal refused, with its
 // triggers. If that fails the refused one stays, and has them.
-func (e *exchange) replaceReport(refused pendingRecord, events int) (pendingRecord, error) {
+func (e *exchange) replaceReport(refused *pendingRecord, events int) (*pendingRecord, error) {
 	e.inheritedTriggers = refused.Triggers
 	return e.prepareReport(events)
 }
 
 // dropEvents gives up the events, the only part of a report that it can do
 // without.
-func dropEvents(e *exchange, pending pendingRecord, problem protocol.Problem, cause error) (pendingRecord, error) {
+func dropEvents(e *exchange, pending *pendingRecord, problem *protocol.Problem, cause error) (*pendingRecord, error) {
 	if pending.Events == 0 {
-		return pendingRecord{}, e.giveUp(pending, problem, cause)
+		return nil, e.giveUp(pending, problem, cause)
 	}
 	e.client.options.Log.Warn().Int("events", pending.Events).Msg("the portal refused the report; its events are given up")
 	e.droppedUpTo = pending.LastEvent
@@ -108,9 +132,9 @@ func dropEvents(e *exchange, pending pendingRecord, problem protocol.Problem, ca
 
 // sendUncompressed sends the same report without compression, now and from now
 // on.
-func sendUncompressed(e *exchange, pending pendingRecord, problem protocol.Problem, cause error) (pendingRecord, error) {
+func sendUncompressed(e *exchange, pending *pendingRecord, problem *protocol.Problem, cause error) (*pendingRecord, error) {
 	if e.client.noCompression {
-		return pendingRecord{}, e.giveUp(pending, problem, cause)
+		return nil, e.giveUp(pending, problem, cause)
 	}
 	e.client.noCompression = true
 	return pending, nil
@@ -119,8 +143,8 @@ func sendUncompressed(e *exchange, pending pendingRecord, problem protocol.Probl
 // giveUp ends the exchange. A report that the portal refuses as such is
 // forgotten, its triggers are not; where the portal expects another number, the
 // next report has it, and everything.
-func (e *exchange) giveUp(pending pendingRecord, problem protocol.Problem, cause error) error {
-	if !neverRepeated[problem.Name()] {
+func (e *exchange) giveUp(pending *pendingRecord, problem *protocol.Problem, cause error) error {
+	if !slices.Contains(neverRepeated, problem.Name()) {
 		return cause
 	}
 	last, err := e.judgeSequence(pending.Sequence, problem.Expected)

@@ -70,9 +70,10 @@ type storedState struct {
 // Numbers rise through an epoch whatever the portal's address is: the same
 // portal may be behind another one, or be the one of before again, and a number
 // used twice is a copy of this Mac to it (H02).
-func readStoredState(s *store.Store, origin string, privacy protocol.Privacy, now time.Time) (found storedState, expired *pendingRecord, err error) {
+func readStoredState(s *store.Store, origin string, privacy protocol.Privacy, now time.Time) (found *storedState, expired *pendingRecord, err error) {
+	found = &storedState{}
 	epoch := s.Epoch()
-	var pending pendingRecord
+	pending := &pendingRecord{}
 	var unanswered bool
 	err = s.View(func(tx *store.Tx) error {
 		if _, err = exchangeRecords.Get(tx, onlyKey, &found.record); err != nil {
@@ -81,29 +82,29 @@ func readStoredState(s *store.Store, origin string, privacy protocol.Privacy, no
 		if _, err = baselineRecords.Get(tx, onlyKey, &found.baseline); err != nil {
 			return err
 		}
-		unanswered, err = pendingRecords.Get(tx, onlyKey, &pending)
+		unanswered, err = pendingRecords.Get(tx, onlyKey, pending)
 		return err
 	})
 	if err != nil {
-		return storedState{}, nil, err
+		return nil, nil, err
 	}
 	if found.record.Epoch != epoch {
-		found = storedState{record: exchangeRecord{Epoch: epoch, Origin: origin}}
+		found = &storedState{record: exchangeRecord{Epoch: epoch, Origin: origin}}
 	} else if found.record.Origin != origin {
-		found = storedState{record: exchangeRecord{Epoch: epoch, Origin: origin, Sequence: found.record.Sequence}}
+		found = &storedState{record: exchangeRecord{Epoch: epoch, Origin: origin, Sequence: found.record.Sequence}}
 	}
 	if !unanswered {
 		return found, nil, nil
 	}
 	sameEpoch := pending.Epoch == epoch
 	if sameEpoch && pending.Origin == origin && pending.Privacy == privacy && now.Sub(pending.CreatedAt).Abs() < pendingLife {
-		found.pending = &pending
+		found.pending = pending
 		return found, nil, nil
 	}
 	if sameEpoch { // a portal may have it: its number is used up
 		found.record.Sequence = max(found.record.Sequence, pending.Sequence)
 	}
-	return found, &pending, nil
+	return found, pending, nil
 }
 
 // reportTriggers are triggers as a report has them: in whole seconds of UTC, and

@@ -39,23 +39,6 @@ type State struct {
 	TrustedTime time.Time      `json:"trusted_time,omitzero"` // the least that the time of day can be (H07)
 }
 
-// enrollmentWords says what a condition is called; a pending or a reset
-// enrollment with a token of before is still one.
-var enrollmentWords = map[protocol.Code]string{
-	protocol.CodeEnrollmentPending:     EnrollmentPending,
-	protocol.CodeEnrollmentRefused:     EnrollmentRefused,
-	protocol.CodeEnrollmentClosed:      EnrollmentRefused,
-	protocol.CodeEnrollmentWrongPortal: EnrollmentRefused,
-	protocol.CodeEnrollmentStale:       EnrollmentRefused,
-	protocol.CodeEnrollmentReplayed:    EnrollmentRefused,
-	protocol.CodeEnrollmentRejected:    EnrollmentRefused,
-	protocol.CodePendingKeysFull:       EnrollmentRefused,
-	protocol.CodeDeviceRevoked:         EnrollmentRevoked,
-	protocol.CodeDeviceRetired:         EnrollmentRetired,
-	protocol.CodeDuplicateIdentity:     EnrollmentDuplicate,
-	protocol.CodeIdentityReset:         EnrollmentForeign,
-}
-
 // State gives a consistent picture, also while a Do runs. What the store cannot
 // tell is left empty.
 func (c *Client) State() *State {
@@ -76,7 +59,7 @@ func (c *Client) State() *State {
 		state.HeadVersion = policy.Head.HeadVersion
 		return err
 	})
-	state.Group = c.groupOf(record)
+	state.Group = c.groupOf(&record)
 	state.TrustedTime = c.trustedTime()
 	if c.options.ServerURL == nil {
 		return state
@@ -95,14 +78,14 @@ func (c *Client) State() *State {
 	if c.identity.Enrolled(server) {
 		state.Enrollment = EnrollmentDone
 	}
-	if word, is := enrollmentWords[c.status.condition]; is {
-		state.Enrollment = word
+	if condition := enrollmentCondition(c.status.condition); condition != nil {
+		state.Enrollment = condition.word
 	}
 	return state
 }
 
 // groupOf is the device's group: the managed one, else the last one believed.
-func (c *Client) groupOf(record exchangeRecord) protocol.Group {
+func (c *Client) groupOf(record *exchangeRecord) protocol.Group {
 	managed := c.options.Group
 	if managed == "" {
 		if !protocol.ValidName(record.Group.ID) { // agents before the one grammar believed others (H63)

@@ -200,24 +200,24 @@ type portalAnswer struct {
 }
 
 // sendRequest sends a request and reads its answer, in bounded time and space.
-func (c *Client) sendRequest(ctx context.Context, what portalRequest) (portalAnswer, error) {
+func (c *Client) sendRequest(ctx context.Context, what *portalRequest) (*portalAnswer, error) {
 	ctx, stop := limitWallClock(ctx, exchangeLimit, c.options.Now)
 	defer stop()
 	got, err := c.sendOnce(ctx, what)
 	if err != nil && errors.Is(context.Cause(ctx), errOverTime) {
-		return portalAnswer{}, networkError(errOverTime)
+		return nil, networkError(errOverTime)
 	}
 	return got, err
 }
 
-func (c *Client) sendOnce(ctx context.Context, what portalRequest) (portalAnswer, error) {
+func (c *Client) sendOnce(ctx context.Context, what *portalRequest) (*portalAnswer, error) {
 	request, err := c.newRequest(ctx, what)
 	if err != nil {
-		return portalAnswer{}, &exchangeError{Code: protocol.CodeInternal, Err: err}
+		return nil, &exchangeError{Code: protocol.CodeInternal, Err: err}
 	}
 	response, err := c.retry.Do(request)
 	if err != nil {
-		return portalAnswer{}, networkError(err)
+		return nil, networkError(err)
 	}
 	defer response.Body.Close()
 	limit := what.limit
@@ -231,11 +231,11 @@ func (c *Client) sendOnce(ctx context.Context, what portalRequest) (portalAnswer
 			body = nil // what it is does not depend on an unreadable error page
 		}
 	case over != nil && !errors.Is(err, protocol.ErrTooLarge):
-		return portalAnswer{}, networkError(over)
+		return nil, networkError(over)
 	case err != nil:
-		return portalAnswer{}, bodyError(err)
+		return nil, bodyError(err)
 	}
-	return portalAnswer{status: response.StatusCode, header: response.Header, body: body}, nil
+	return &portalAnswer{status: response.StatusCode, header: response.Header, body: body}, nil
 }
 
 // cutOff is why an answer had to end, if it did: its time is over, or the agent
@@ -254,7 +254,7 @@ func cutOff(ctx context.Context, response *http.Response) error {
 	return nil
 }
 
-func (c *Client) newRequest(ctx context.Context, what portalRequest) (*retryablehttp.Request, error) {
+func (c *Client) newRequest(ctx context.Context, what *portalRequest) (*retryablehttp.Request, error) {
 	var body any
 	if what.body != nil {
 		body = what.body

@@ -363,9 +363,9 @@ func FuzzAnswers(f *testing.F) {
 	f.Add([]byte(`{"state":"approved","device_id":"d","token":"t"}`))
 	f.Add([]byte(`{"type":"urn:prlagent:problem:device-retired","status":410}`))
 	f.Add([]byte("\x1f\x8b"))
-	client := &Client{options: Options{Now: time.Now, Secret: theSecret}}
+	client := &Client{identity: &Identity{}, options: Options{Now: time.Now, Secret: theSecret}}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		got := portalAnswer{status: http.StatusGone, header: http.Header{"Content-Type": {"application/json"}}, body: data}
+		got := &portalAnswer{status: http.StatusGone, header: http.Header{"Content-Type": {"application/json"}}, body: data}
 		if reply, err := client.parseReply(got); err == nil && len(reply.Commands) > protocol.MaxCommandReply {
 			t.Error("too many commands")
 		}
