@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,7 +46,12 @@ func TestH69_H27_ListsThatAreRefused(t *testing.T) {
 		"an unlock that the Mac forbids": {func() protocol.HoldList { return listOf(6) }, both, func(t *Trust) { t.Allowed = []string{"vm.lock"} }, protocol.CodeCommandUnlisted},
 		"a lock that no key may sign":    {func() protocol.HoldList { return listOf(6, alice, bob) }, both, func(t *Trust) { t.Thresholds = map[string]int{"vm.lock": 0} }, protocol.CodeCommandSignature},
 		"two of one machine":             {func() protocol.HoldList { return listOf(6, alice, alice) }, both, nil, protocol.CodeCommandInvalid},
-		"force that was not signed":      {func() protocol.HoldList { a := alice; a.Force = true; return listOf(6, a) }, nil, nil, protocol.CodeCommandSignature},
+		"two of one machine, in other letters": {func() protocol.HoldList {
+			a := alice
+			a.ID, a.ExpiresAt = strings.ToUpper(a.ID), testNow.Add(1)
+			return listOf(6, alice, a)
+		}, one, nil, protocol.CodeCommandInvalid},
+		"force that was not signed": {func() protocol.HoldList { a := alice; a.Force = true; return listOf(6, a) }, nil, nil, protocol.CodeCommandSignature},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inHoldBubble(t, func(b *holdBench) {

@@ -24,7 +24,7 @@ func (x holdExecutor) Prepare(_ context.Context, job *Job) (*Readiness, error) {
 		return &Readiness{State: done.State, Code: done.Code, Observed: done.Observed}, nil
 	}
 	signed, code := x.holds.listOf(&job.Command)
-	if code == "" && signed.names(job.Command.Target.VM()) != (job.Command.Type == lockType) {
+	if code == "" && (holdIn(signed.list.Holds, job.Command.Target.VM()) != nil) != (job.Command.Type == lockType) {
 		code = protocol.CodeCommandInvalid
 	}
 	if code == "" {
@@ -67,15 +67,6 @@ func (h *Holds) listOf(command *protocol.Command) (*signedHolds, protocol.Code) 
 		return nil, protocol.CodeCommandInvalid
 	}
 	return openHolds(&params.Holds, h.options.Circumstances().Trust.Keys)
-}
-
-func (s *signedHolds) names(vm protocol.VMKey) bool {
-	for i := range s.list.Holds {
-		if s.list.Holds[i].VMKey == vm {
-			return true
-		}
-	}
-	return false
 }
 
 // outcomeOf is done if the list in force is the command's or a newer one, and says of

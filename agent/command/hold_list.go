@@ -25,7 +25,8 @@ type signedHolds struct {
 	sha256   string // of the payload, hex
 }
 
-// openHolds reads a list. How many keys it needs is known only once it is read.
+// openHolds reads a list that comes. How many keys it needs is known only once it is read.
+// A machine that is named twice, be it in other letters, has no hold that is known.
 func openHolds(envelope *protocol.Envelope, keys []protocol.TrustedKey) (*signedHolds, protocol.Code) {
 	payload, err := envelope.Verify(protocol.PayloadHolds, keys, 1)
 	if err != nil {
@@ -34,6 +35,11 @@ func openHolds(envelope *protocol.Envelope, keys []protocol.TrustedKey) (*signed
 	signed, err := parseHolds(envelope, payload)
 	if err != nil {
 		return nil, protocol.CodeCommandInvalid
+	}
+	for i := range signed.list.Holds {
+		if one := &signed.list.Holds[i]; holdIn(signed.list.Holds, one.VMKey) != one {
+			return nil, protocol.CodeCommandInvalid
+		}
 	}
 	return signed, ""
 }
@@ -90,20 +96,16 @@ func (t *Trust) signatures(kind string) int {
 // lock cannot leave a machine out, nor have it end earlier. What is over may be left out
 // by anybody: by the trusted time, since who signs can write any time into a list.
 func changes(before, after []protocol.Hold, now time.Time) (kinds []string) {
-	known := make(map[protocol.VMKey]*protocol.Hold, len(before))
-	for i := range before {
-		known[before[i].VMKey] = &before[i]
-	}
 	locks, unlocks := false, false
 	for i := range after {
 		hold := &after[i]
-		old := known[hold.VMKey]
-		delete(known, hold.VMKey)
+		old := holdIn(before, hold.VMKey)
 		locks = locks || old == nil || !isSameHold(old, hold)
 		unlocks = unlocks || old != nil && endsEarlier(hold.ExpiresAt, old.ExpiresAt)
 	}
-	for _, left := range known {
-		unlocks = unlocks || left.ExpiresAt.IsZero() || now.Before(left.ExpiresAt)
+	for i := range before {
+		left := holdIn(after, before[i].VMKey) == nil
+		unlocks = unlocks || left && (before[i].ExpiresAt.IsZero() || now.Before(before[i].ExpiresAt))
 	}
 	if locks {
 		kinds = append(kinds, lockType)
@@ -112,6 +114,17 @@ func changes(before, after []protocol.Hold, now time.Time) (kinds []string) {
 		kinds = append(kinds, unlockType)
 	}
 	return kinds
+}
+
+// holdIn is the hold of a machine in a list; nil if there is none. Of several the last
+// one counts.
+func holdIn(holds []protocol.Hold, vm protocol.VMKey) *protocol.Hold {
+	for i := len(holds) - 1; i >= 0; i-- {
+		if holds[i].VMKey == vm {
+			return &holds[i]
+		}
+	}
+	return nil
 }
 
 func isSameHold(a, b *protocol.Hold) bool {
