@@ -251,7 +251,7 @@ func supportBundle(ctx context.Context, mac *platform.Machine) ([]byte, error) {
 	if root := mac.Path("/"); root != "/" {
 		args = append(args, "--root", root)
 	}
-	result, err := mac.RunCommandLine(ctx, tool.Command{Args: args, Limit: diagnosticsLimit, MaxOutput: 1 << 20})
+	result, err := mac.RunCommandLine(ctx, &tool.Command{Args: args, Limit: diagnosticsLimit, MaxOutput: 1 << 20})
 	if err == nil && result.ExitCode != 0 {
 		err = &tool.Error{Code: tool.CodeFailed, Path: platform.CommandLine, Err: fmt.Errorf("exit code %d", result.ExitCode)}
 	}

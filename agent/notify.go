@@ -56,7 +56,7 @@ func notifierOf(mac *platform.Machine) func(context.Context, platform.User, stri
 }
 
 func show(ctx context.Context, runner platform.Runner, path string, args ...string) error {
-	result, err := runner.Run(ctx, tool.Command{Path: path, Args: args, Limit: notifyLimit, MaxOutput: 64 << 10})
+	result, err := runner.Run(ctx, &tool.Command{Path: path, Args: args, Limit: notifyLimit, MaxOutput: 64 << 10})
 	switch {
 	case err != nil:
 		return err

@@ -23,8 +23,8 @@ type notifyTools struct {
 	runs    []tool.Command
 }
 
-func (n *notifyTools) Run(_ context.Context, c tool.Command) (tool.Result, error) {
-	n.runs = append(n.runs, c)
+func (n *notifyTools) Run(_ context.Context, c *tool.Command) (tool.Result, error) {
+	n.runs = append(n.runs, *c)
 	if n.refused && slices.Contains(c.Args, swiftDialog) {
 		return tool.Result{Stdout: []byte("ERROR: Notifications are not allowed for this application\n")}, nil
 	}

@@ -61,7 +61,7 @@ func streamsOf(mac *platform.Machine, timing protocol.Timing, heard func(uid uin
 			if err := mac.Trusted(ctx, prlctl.Prlctl); err != nil {
 				return err
 			}
-			return prlctl.Monitor(ctx, func(ctx context.Context, c tool.Command, line func([]byte, bool)) (tool.Result, error) {
+			return prlctl.Monitor(ctx, func(ctx context.Context, c *tool.Command, line func([]byte, bool)) (tool.Result, error) {
 				return mac.Follow(ctx, user, session, c, line)
 			}, func(event prlctl.Event) {
 				heard(user.UID, event)
@@ -114,7 +114,7 @@ type announced struct {
 }
 
 // Run runs a tool of the vendor's.
-func (a *announced) Run(ctx context.Context, c tool.Command) (tool.Result, error) {
+func (a *announced) Run(ctx context.Context, c *tool.Command) (tool.Result, error) {
 	defer a.reading()()
 	if vmID := prlctl.ChangedBy(c); vmID != "" {
 		defer a.changed(vmID)

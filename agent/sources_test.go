@@ -31,7 +31,7 @@ type signedTools struct {
 	endStream chan struct{}
 }
 
-func (s *signedTools) Run(_ context.Context, c tool.Command) (tool.Result, error) {
+func (s *signedTools) Run(_ context.Context, c *tool.Command) (tool.Result, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c.Path == "/usr/bin/codesign" && !slices.Contains(s.refused, c.Args[len(c.Args)-1]) {
@@ -40,7 +40,7 @@ func (s *signedTools) Run(_ context.Context, c tool.Command) (tool.Result, error
 	return tool.Result{ExitCode: 3}, nil
 }
 
-func (s *signedTools) Follow(ctx context.Context, c tool.Command, _ func([]byte, bool)) (tool.Result, error) {
+func (s *signedTools) Follow(ctx context.Context, c *tool.Command, _ func([]byte, bool)) (tool.Result, error) {
 	s.mu.Lock()
 	s.streams++
 	s.mu.Unlock()
@@ -163,7 +163,7 @@ func TestTRG_09_FollowedUsersHaveTheirFiles(t *testing.T) {
 // recordedRuns is a runner that does nothing but note what was run.
 type recordedRuns struct{ log *[]string }
 
-func (r recordedRuns) Run(_ context.Context, c tool.Command) (tool.Result, error) {
+func (r recordedRuns) Run(_ context.Context, c *tool.Command) (tool.Result, error) {
 	*r.log = append(*r.log, c.Args[0])
 	return tool.Result{}, nil
 }
@@ -180,11 +180,11 @@ func TestTRG_09_EveryRunForAUserIsAnnounced(t *testing.T) {
 		return func() { log = append(log, "over") }
 	}, func(vmID string) { log = append(log, "changed "+vmID) }}
 	for _, verb := range []string{"list", "set", "delete"} {
-		if _, err := runner.Run(t.Context(), tool.Command{Path: prlctl.Prlctl, Args: []string{verb, machine}}); err != nil {
+		if _, err := runner.Run(t.Context(), &tool.Command{Path: prlctl.Prlctl, Args: []string{verb, machine}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := runner.Run(t.Context(), tool.Command{Path: prlctl.Prlctl, Args: []string{"set", "cpu", "--help"}}); err != nil {
+	if _, err := runner.Run(t.Context(), &tool.Command{Path: prlctl.Prlctl, Args: []string{"set", "cpu", "--help"}}); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{

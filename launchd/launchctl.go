@@ -14,7 +14,7 @@ import (
 
 // Tools runs external programs; *tool.Runner does.
 type Tools interface {
-	Run(ctx context.Context, c tool.Command) (tool.Result, error)
+	Run(ctx context.Context, c *tool.Command) (tool.Result, error)
 }
 
 const launchctlPath = "/bin/launchctl"
@@ -142,7 +142,7 @@ type answer struct {
 
 // launchctl runs it once. Its error is that it could not be run.
 func (m *Manager) launchctl(ctx context.Context, args ...string) (answer, error) {
-	result, err := m.Tools.Run(ctx, tool.Command{Path: launchctlPath, Args: args, Limit: launchctlLimit})
+	result, err := m.Tools.Run(ctx, &tool.Command{Path: launchctlPath, Args: args, Limit: launchctlLimit})
 	if ctx.Err() != nil {
 		return answer{}, ctx.Err()
 	}

@@ -35,7 +35,7 @@ type fakeLaunchd struct {
 	calls   []string
 }
 
-func (f *fakeLaunchd) Run(_ context.Context, c tool.Command) (tool.Result, error) {
+func (f *fakeLaunchd) Run(_ context.Context, c *tool.Command) (tool.Result, error) {
 	if c.Path != "/bin/launchctl" {
 		return tool.Result{ExitCode: -1}, errors.New("another program")
 	}

@@ -50,7 +50,7 @@ type userRunner struct {
 }
 
 // Run runs c as the user.
-func (r *userRunner) Run(ctx context.Context, c tool.Command) (tool.Result, error) {
+func (r *userRunner) Run(ctx context.Context, c *tool.Command) (tool.Result, error) {
 	wrapped, err := asUser(c, r.uid, r.session)
 	if err != nil {
 		return tool.Result{ExitCode: -1}, err
@@ -69,7 +69,7 @@ func (r *userRunner) Run(ctx context.Context, c tool.Command) (tool.Result, erro
 // Follow follows c as tool.Runner.Follow does, as the user. Whose program it is,
 // with session or without, and what is refused is as in As.
 func (m *Machine) Follow(
-	ctx context.Context, u User, session bool, c tool.Command, line func(text []byte, cut bool),
+	ctx context.Context, u User, session bool, c *tool.Command, line func(text []byte, cut bool),
 ) (tool.Result, error) {
 	wrapped, err := asUser(c, u.UID, session)
 	if err != nil {
@@ -85,7 +85,7 @@ func (m *Machine) Follow(
 // followChecked follows a program that lives for days, during which the vendor
 // may be updated: it is checked once, before anything that it said counts.
 func (m *Machine) followChecked(
-	ctx context.Context, c tool.Command, line func(text []byte, cut bool), check func() error,
+	ctx context.Context, c *tool.Command, line func(text []byte, cut bool), check func() error,
 ) (tool.Result, error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -103,25 +103,26 @@ func (m *Machine) followChecked(
 	return result, err
 }
 
-// asUser is the command that runs c as the user.
-func asUser(c tool.Command, uid uint32, session bool) (tool.Command, error) {
+// asUser is the command that runs c as the user; c stays as it is.
+func asUser(c *tool.Command, uid uint32, session bool) (*tool.Command, error) {
 	if err := checkAsUser(c, uid); err != nil {
-		return c, &tool.Error{Code: tool.CodeRefused, Path: c.Path, Err: err}
+		return nil, &tool.Error{Code: tool.CodeRefused, Path: c.Path, Err: err}
 	}
+	as := *c
 	if c.SecretArg != "" {
-		c.Stdin = []byte(c.SecretArg + "\x00")
-		c.Path, c.Args, c.SecretArg = xargsPath, append([]string{"-0", c.Path}, c.Args...), ""
+		as.Stdin = []byte(c.SecretArg + "\x00")
+		as.Path, as.Args, as.SecretArg = xargsPath, append([]string{"-0", c.Path}, c.Args...), ""
 	}
 	number := strconv.FormatUint(uint64(uid), 10)
-	args := append([]string{"-n", "-H", "-u", "#" + number, c.Path}, c.Args...)
-	c.Path, c.Args = sudoPath, args
+	args := append([]string{"-n", "-H", "-u", "#" + number, as.Path}, as.Args...)
+	as.Path, as.Args = sudoPath, args
 	if session {
-		c.Path, c.Args = launchctlPath, append([]string{"asuser", number, sudoPath}, args...)
+		as.Path, as.Args = launchctlPath, append([]string{"asuser", number, sudoPath}, args...)
 	}
-	return c, nil
+	return &as, nil
 }
 
-func checkAsUser(c tool.Command, uid uint32) error {
+func checkAsUser(c *tool.Command, uid uint32) error {
 	switch {
 	case uid < firstUserUID:
 		return errors.New("not the uid of a person's account")

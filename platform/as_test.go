@@ -37,7 +37,7 @@ func trustingMachine(t *testing.T, tools Tools) *Machine {
 func TestH13_ProgramsRunAsTheUserByNumber(t *testing.T) {
 	t.Parallel()
 	alice := User{Name: "alice; rm -rf /", UID: 501, Home: "/Users/alice"}
-	asked := tool.Command{
+	asked := &tool.Command{
 		Path: prlctlPath, Args: []string{"set", "id", "--name=two words; $(x)"},
 		Stdin: []byte("in"), Limit: time.Minute, MaxOutput: 7,
 	}
@@ -53,9 +53,9 @@ func TestH13_ProgramsRunAsTheUserByNumber(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			want := asked
+			want := *asked
 			want.Path, want.Args = c.path, c.args
-			runner := &fakeRunner{answers: map[string]answer{line(want): {stdout: "out", exit: 3}}}
+			runner := &fakeRunner{answers: map[string]answer{line(&want): {stdout: "out", exit: 3}}}
 			result, err := trustingMachine(t, runner).As(alice, c.session).Run(t.Context(), asked)
 			if err != nil || result.ExitCode != 3 || string(result.Stdout) != "out" {
 				t.Errorf("got %+v, %v", result, err)
@@ -72,13 +72,13 @@ func TestH13_ProgramsRunAsTheUserByNumber(t *testing.T) {
 func TestVMF05_ASecretArgumentIsInNoOtherProgramsArguments(t *testing.T) {
 	t.Parallel()
 	const secret = "user:canary-of-a-guest"
-	asked := tool.Command{Path: prlctlPath, Args: []string{"set", "id", "--userpasswd"}, SecretArg: secret, Limit: time.Second}
+	asked := &tool.Command{Path: prlctlPath, Args: []string{"set", "id", "--userpasswd"}, SecretArg: secret, Limit: time.Second}
 	through := []string{"-n", "-H", "-u", "#501", "/usr/bin/xargs", "-0", prlctlPath, "set", "id", "--userpasswd"}
 	for session, want := range map[bool]tool.Command{
 		false: {Path: "/usr/bin/sudo", Args: through, Stdin: []byte(secret + "\x00"), Limit: time.Second},
 		true:  {Path: "/bin/launchctl", Args: append([]string{"asuser", "501", "/usr/bin/sudo"}, through...), Stdin: []byte(secret + "\x00"), Limit: time.Second},
 	} {
-		runner := &fakeRunner{answers: map[string]answer{line(want): {stdout: "out"}}}
+		runner := &fakeRunner{answers: map[string]answer{line(&want): {stdout: "out"}}}
 		if _, err := trustingMachine(t, runner).As(User{UID: 501}, session).Run(t.Context(), asked); err != nil {
 			t.Fatal(err)
 		}
@@ -92,7 +92,7 @@ func TestVMF05_ASecretArgumentIsInNoOtherProgramsArguments(t *testing.T) {
 
 func TestH13_FollowedProgramsRunAsTheUserByNumber(t *testing.T) {
 	t.Parallel()
-	asked := tool.Command{Path: prlctlPath, Args: []string{"monitor-events", "--json"}, MaxOutput: 7}
+	asked := &tool.Command{Path: prlctlPath, Args: []string{"monitor-events", "--json"}, MaxOutput: 7}
 	sudo := []string{"-n", "-H", "-u", "#501", prlctlPath, "monitor-events", "--json"}
 	cases := map[string]struct {
 		session bool
@@ -105,9 +105,9 @@ func TestH13_FollowedProgramsRunAsTheUserByNumber(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			want := asked
+			want := *asked
 			want.Path, want.Args = c.path, c.args
-			runner := &fakeRunner{answers: map[string]answer{line(want): {stdout: "one\ntwo\n", exit: 3}}}
+			runner := &fakeRunner{answers: map[string]answer{line(&want): {stdout: "one\ntwo\n", exit: 3}}}
 			var lines []string
 			result, err := trustingMachine(t, runner).Follow(t.Context(), User{UID: 501}, c.session, asked, func(text []byte, _ bool) {
 				lines = append(lines, string(text))
@@ -126,16 +126,16 @@ func TestH13_NothingRunsAsAServiceAccount(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
 		uid     uint32
-		command tool.Command
+		command *tool.Command
 	}{
-		"root":                      {0, tool.Command{Path: prlctlPath}},
-		"last service account":      {500, tool.Command{Path: prlctlPath}},
-		"relative path":             {501, tool.Command{Path: "prlctl"}},
-		"option in place of a path": {501, tool.Command{Path: "-u"}},
-		"path that is not clean":    {501, tool.Command{Path: "/Applications/../tmp/prlctl"}},
-		"environment":               {501, tool.Command{Path: prlctlPath, Env: []string{"HOME=/tmp"}}},
-		"two secrets in one":        {501, tool.Command{Path: prlctlPath, SecretArg: "user:one\x00--help"}},
-		"a secret and an input":     {501, tool.Command{Path: prlctlPath, SecretArg: "user:one", Stdin: []byte("y\n")}},
+		"root":                      {0, &tool.Command{Path: prlctlPath}},
+		"last service account":      {500, &tool.Command{Path: prlctlPath}},
+		"relative path":             {501, &tool.Command{Path: "prlctl"}},
+		"option in place of a path": {501, &tool.Command{Path: "-u"}},
+		"path that is not clean":    {501, &tool.Command{Path: "/Applications/../tmp/prlctl"}},
+		"environment":               {501, &tool.Command{Path: prlctlPath, Env: []string{"HOME=/tmp"}}},
+		"two secrets in one":        {501, &tool.Command{Path: prlctlPath, SecretArg: "user:one\x00--help"}},
+		"a secret and an input":     {501, &tool.Command{Path: prlctlPath, SecretArg: "user:one", Stdin: []byte("y\n")}},
 	}
 	for name, c := range cases {
 		for _, session := range []bool{false, true} {

@@ -26,7 +26,7 @@ type Console struct {
 // it can make empty but not forge. Whoever uses Sessions must bear one that
 // cannot be joined.
 func (m *Machine) Console(ctx context.Context) (Console, error) {
-	out, err := m.runQuery(ctx, tool.Command{
+	out, err := m.runQuery(ctx, &tool.Command{
 		Path:      "/usr/sbin/scutil",
 		Stdin:     []byte("show State:/Users/ConsoleUser\nquit\n"),
 		MaxOutput: 1 << 20,

@@ -57,7 +57,7 @@ func (m *exchangedMac) exchange(t *testing.T, macPath string) {
 }
 
 // Run plays codesign and sudo.
-func (m *exchangedMac) Run(ctx context.Context, c tool.Command) (tool.Result, error) {
+func (m *exchangedMac) Run(ctx context.Context, c *tool.Command) (tool.Result, error) {
 	last := c.Args[len(c.Args)-1]
 	if c.Path == "/usr/bin/codesign" {
 		if last == VendorBundle {
@@ -69,7 +69,7 @@ func (m *exchangedMac) Run(ctx context.Context, c tool.Command) (tool.Result, er
 		return tool.Result{}, nil
 	}
 	m.started()
-	result, err := m.runner.Run(ctx, tool.Command{Path: last})
+	result, err := m.runner.Run(ctx, &tool.Command{Path: last})
 	if string(result.Stdout) == "unsigned\n" {
 		m.evil.Add(1)
 	}
@@ -78,7 +78,7 @@ func (m *exchangedMac) Run(ctx context.Context, c tool.Command) (tool.Result, er
 }
 
 // Follow says what a run said, line by line.
-func (m *exchangedMac) Follow(ctx context.Context, c tool.Command, line func(text []byte, cut bool)) (tool.Result, error) {
+func (m *exchangedMac) Follow(ctx context.Context, c *tool.Command, line func(text []byte, cut bool)) (tool.Result, error) {
 	result, err := m.Run(ctx, c)
 	for range 2 {
 		line(result.Stdout, false)
@@ -90,7 +90,7 @@ var alice = User{Name: "alice", UID: 501}
 
 // ask runs the tool, or follows it, and gives what counts of what it said.
 func (m *exchangedMac) ask(ctx context.Context, follow bool) (string, error) {
-	c := tool.Command{Path: prlctlPath}
+	c := &tool.Command{Path: prlctlPath}
 	if !follow {
 		result, err := m.machine.As(alice, false).Run(ctx, c)
 		return string(result.Stdout), err

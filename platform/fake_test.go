@@ -28,10 +28,10 @@ type answer struct {
 	err    error
 }
 
-func (r *fakeRunner) Run(_ context.Context, c tool.Command) (tool.Result, error) {
+func (r *fakeRunner) Run(_ context.Context, c *tool.Command) (tool.Result, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.asked = append(r.asked, c)
+	r.asked = append(r.asked, *c)
 	reply, known := r.answers[line(c)]
 	if !known {
 		return tool.Result{ExitCode: -1}, &tool.Error{Code: tool.CodeMissing, Path: c.Path, Err: os.ErrNotExist}
@@ -41,7 +41,7 @@ func (r *fakeRunner) Run(_ context.Context, c tool.Command) (tool.Result, error)
 
 // Follow answers as Run does, and hands over the output line by line.
 func (r *fakeRunner) Follow(
-	ctx context.Context, c tool.Command, line func(text []byte, cut bool),
+	ctx context.Context, c *tool.Command, line func(text []byte, cut bool),
 ) (tool.Result, error) {
 	result, err := r.Run(ctx, c)
 	for text := range bytes.Lines(result.Stdout) {
@@ -77,7 +77,7 @@ func (r *fakeRunner) timesAbout(last string) int {
 	return count
 }
 
-func line(c tool.Command) string { return strings.Join(append([]string{c.Path}, c.Args...), " ") }
+func line(c *tool.Command) string { return strings.Join(append([]string{c.Path}, c.Args...), " ") }
 
 func sample(t testing.TB, name string) string {
 	t.Helper()

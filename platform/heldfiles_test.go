@@ -286,12 +286,12 @@ func TestH25_AFolderIsLookedFor(t *testing.T) {
 func TestCMD_H53_OurCommandLineIsNobodyElses(t *testing.T) {
 	t.Parallel()
 	machine, _, root := helped(t)
-	if _, err := machine.RunCommandLine(t.Context(), tool.Command{}); err == nil {
+	if _, err := machine.RunCommandLine(t.Context(), &tool.Command{}); err == nil {
 		t.Error("there is none, and it runs")
 	}
 	executable, err := os.Executable()
 	errorsAreFatal(t, err, os.Symlink(executable, root+CommandLine))
-	_, err = machine.RunCommandLine(t.Context(), tool.Command{})
+	_, err = machine.RunCommandLine(t.Context(), &tool.Command{})
 	var failed *tool.Error
 	if !errors.As(err, &failed) || failed.Code != tool.CodeRefused {
 		t.Errorf("a link: %v", err)
@@ -354,7 +354,7 @@ type withoutVolumes struct{ *sudoRunner }
 
 var volumeSaid = regexp.MustCompile(`"volume":"[^"]*"`)
 
-func (w withoutVolumes) Run(ctx context.Context, c tool.Command) (tool.Result, error) {
+func (w withoutVolumes) Run(ctx context.Context, c *tool.Command) (tool.Result, error) {
 	result, err := w.sudoRunner.Run(ctx, c)
 	result.Stdout = volumeSaid.ReplaceAll(result.Stdout, []byte(`"volume":""`))
 	return result, err

@@ -19,7 +19,7 @@ const CommandLine = "/Library/Application Support/prlagent/bin/prlagent"
 
 // RunCommandLine runs our own command line as who we are. One that somebody else could
 // have put there is tool_refused, as a helper is.
-func (m *Machine) RunCommandLine(ctx context.Context, c tool.Command) (tool.Result, error) {
+func (m *Machine) RunCommandLine(ctx context.Context, c *tool.Command) (tool.Result, error) {
 	c.Path = CommandLine
 	if err := m.CheckRootOwned(CommandLine); err != nil {
 		return tool.Result{ExitCode: -1}, &tool.Error{Code: tool.CodeRefused, Path: CommandLine, Err: err}

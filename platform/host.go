@@ -81,7 +81,7 @@ func (m *Machine) fixedFacts(ctx context.Context) (fixedFacts, error) {
 }
 
 func (m *Machine) hardwareIdentity(ctx context.Context) (serial, uuid string, err error) {
-	out, err := m.runQuery(ctx, tool.Command{
+	out, err := m.runQuery(ctx, &tool.Command{
 		Path: "/usr/sbin/ioreg",
 		Args: []string{"-a", "-r", "-d1", "-c", "IOPlatformExpertDevice"},
 	})
@@ -117,7 +117,7 @@ func parseHardwareIdentity(data []byte) (serial, uuid string, err error) {
 
 // computerName: scutil prints nothing on stdout and exits 1 when none is set.
 func (m *Machine) computerName(ctx context.Context) (string, error) {
-	result, err := m.tools.Run(ctx, tool.Command{Path: "/usr/sbin/scutil", Args: []string{"--get", "ComputerName"}})
+	result, err := m.tools.Run(ctx, &tool.Command{Path: "/usr/sbin/scutil", Args: []string{"--get", "ComputerName"}})
 	if err != nil {
 		return "", fmt.Errorf("read computer name: %w", err)
 	}
@@ -146,8 +146,8 @@ func (m *Machine) modelIdentifier(ctx context.Context) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-func sysctlCommand(name string) tool.Command {
-	return tool.Command{Path: "/usr/sbin/sysctl", Args: []string{"-n", name}}
+func sysctlCommand(name string) *tool.Command {
+	return &tool.Command{Path: "/usr/sbin/sysctl", Args: []string{"-n", name}}
 }
 
 func (m *Machine) systemVersion() (version, build string, err error) {

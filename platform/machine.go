@@ -19,14 +19,14 @@ import (
 // Runner runs one program. *tool.Runner is one, and so is what Machine.As
 // returns.
 type Runner interface {
-	Run(context.Context, tool.Command) (tool.Result, error)
+	Run(context.Context, *tool.Command) (tool.Result, error)
 }
 
 // Tools are the ways to start programs. *tool.Runner has both.
 type Tools interface {
 	Runner
 	// Follow hands over each line that the program prints, for as long as it lives.
-	Follow(ctx context.Context, c tool.Command, line func(text []byte, cut bool)) (tool.Result, error)
+	Follow(ctx context.Context, c *tool.Command, line func(text []byte, cut bool)) (tool.Result, error)
 }
 
 // Machine is this Mac, or a simulated one below a root. It is safe for
@@ -84,7 +84,7 @@ func (m *Machine) FreeSpace(macPath string) (uint64, error) {
 
 // runQuery runs a query and gives what it printed. An exit code other than 0 is a
 // tool.Error with the code tool_failed.
-func (m *Machine) runQuery(ctx context.Context, c tool.Command) ([]byte, error) {
+func (m *Machine) runQuery(ctx context.Context, c *tool.Command) ([]byte, error) {
 	result, err := m.tools.Run(ctx, c)
 	if err != nil {
 		return nil, err

@@ -86,7 +86,7 @@ func (p Preferences) run(ctx context.Context, args ...string) (tool.Result, erro
 	if strings.HasPrefix(p.domain, "-") || strings.Contains(p.domain, "/") || p.domain == "" {
 		return tool.Result{}, &tool.Error{Code: tool.CodeRefused, Path: defaultsPath, Err: errors.New("no name of a domain")}
 	}
-	return p.runner.Run(ctx, tool.Command{Path: defaultsPath, Args: args, Limit: preferencesLimit, MaxOutput: plist.MaxSize})
+	return p.runner.Run(ctx, &tool.Command{Path: defaultsPath, Args: args, Limit: preferencesLimit, MaxOutput: plist.MaxSize})
 }
 
 // checkPreferenceKey refuses what could be taken for an option, or is no name.

@@ -124,7 +124,7 @@ type recordingRunner struct {
 	err    error
 }
 
-func (r *recordingRunner) Run(_ context.Context, c tool.Command) (tool.Result, error) {
-	r.asked = append(r.asked, c)
+func (r *recordingRunner) Run(_ context.Context, c *tool.Command) (tool.Result, error) {
+	r.asked = append(r.asked, *c)
 	return r.result, r.err
 }

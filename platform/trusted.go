@@ -86,7 +86,7 @@ func (m *Machine) verify(ctx context.Context, macPath string, isProgram bool, ar
 	if err != nil || m.wasTrusted(macPath, before) {
 		return before, err
 	}
-	result, err := m.tools.Run(ctx, tool.Command{Path: "/usr/bin/codesign", Args: args})
+	result, err := m.tools.Run(ctx, &tool.Command{Path: "/usr/bin/codesign", Args: args})
 	if err != nil {
 		return programState{}, fmt.Errorf("verify signature: %w", err)
 	}

@@ -133,7 +133,7 @@ type swappingRunner struct {
 	path string
 }
 
-func (r swappingRunner) Run(context.Context, tool.Command) (tool.Result, error) {
+func (r swappingRunner) Run(context.Context, *tool.Command) (tool.Result, error) {
 	return tool.Result{}, errors.Join(os.Rename(r.path, r.path+".old"), os.WriteFile(r.path, []byte("evil"), 0o755))
 }
 

@@ -151,7 +151,7 @@ func (m *Machine) runHelper(ctx context.Context, u User, request fileRequest) (t
 	if request.Hold != nil {
 		maxFiles = maxHeld
 	}
-	result, err := m.As(u, false).Run(ctx, tool.Command{
+	result, err := m.As(u, false).Run(ctx, &tool.Command{
 		Path: Helper, Args: []string{HelperCommand}, Stdin: input, Socket: true, MaxFiles: maxFiles,
 		Limit: lookLimit, MaxOutput: maxFileContent + maxFileQuestions*maxAnswerLine,
 	})

@@ -53,8 +53,8 @@ type sudoRunner struct {
 	calls []tool.Command
 }
 
-func (r *sudoRunner) Run(ctx context.Context, c tool.Command) (tool.Result, error) {
-	r.calls = append(r.calls, c)
+func (r *sudoRunner) Run(ctx context.Context, c *tool.Command) (tool.Result, error) {
+	r.calls = append(r.calls, *c)
 	if c.Path == sudoPath && slices.Equal(c.Args[:4], []string{"-n", "-H", "-u", "#501"}) {
 		c.Path, c.Args = c.Args[4], c.Args[5:]
 	}

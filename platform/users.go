@@ -37,7 +37,7 @@ type Users struct {
 // Users gives the accounts that the Mac has a record of. Those that a directory
 // service keeps only remotely are not among them (facts/macos.md 8).
 func (m *Machine) Users(ctx context.Context) (Users, error) {
-	out, err := m.runQuery(ctx, tool.Command{
+	out, err := m.runQuery(ctx, &tool.Command{
 		Path: "/usr/bin/dscl",
 		Args: []string{"-plist", ".", "-readall", "/Users", "RecordName", "UniqueID", "NFSHomeDirectory", "RealName"},
 	})

@@ -79,7 +79,7 @@ func (c *Client) DeactivateLicense(ctx context.Context, skipNetworkErrors bool) 
 	if skipNetworkErrors {
 		args = append(args, "--skip-network-errors")
 	}
-	return c.change(ctx, tool.Command{Path: Prlsrvctl, Args: args, Limit: LicenseLimit})
+	return c.change(ctx, &tool.Command{Path: Prlsrvctl, Args: args, Limit: LicenseLimit})
 }
 
 // actOn runs one action of prlctl on a machine; its flags come after the id
@@ -90,5 +90,5 @@ func (c *Client) actOn(ctx context.Context, id string, limit time.Duration, inpu
 		return err
 	}
 	args := append([]string{action, id}, flags...)
-	return c.change(ctx, tool.Command{Path: Prlctl, Args: args, Stdin: input, Limit: limit})
+	return c.change(ctx, &tool.Command{Path: Prlctl, Args: args, Stdin: input, Limit: limit})
 }

@@ -66,7 +66,7 @@ const maxOutput = 16 << 20
 // program that ran and exited with a code other than 0 is a Result, not an
 // error.
 type Runner interface {
-	Run(context.Context, tool.Command) (tool.Result, error)
+	Run(context.Context, *tool.Command) (tool.Result, error)
 }
 
 // Client asks the tools on behalf of the one user that its Runner runs as.
@@ -134,7 +134,7 @@ func (c *Client) Version(ctx context.Context) (Version, error) {
 
 // runQuery starts one query and turns whatever is not a clean exit into an *Error.
 func (c *Client) runQuery(ctx context.Context, program string, args ...string) (*tool.Result, error) {
-	result, err := c.runner.Run(ctx, tool.Command{
+	result, err := c.runner.Run(ctx, &tool.Command{
 		Path:      program,
 		Args:      args,
 		Limit:     tool.QueryLimit,

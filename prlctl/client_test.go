@@ -21,8 +21,8 @@ type scripted struct {
 	commands []tool.Command
 }
 
-func (s *scripted) Run(_ context.Context, c tool.Command) (tool.Result, error) {
-	s.commands = append(s.commands, c)
+func (s *scripted) Run(_ context.Context, c *tool.Command) (tool.Result, error) {
+	s.commands = append(s.commands, *c)
 	return s.result, s.err
 }
 
@@ -256,8 +256,8 @@ type inTurn struct {
 	commands []tool.Command
 }
 
-func (r *inTurn) Run(_ context.Context, c tool.Command) (tool.Result, error) {
+func (r *inTurn) Run(_ context.Context, c *tool.Command) (tool.Result, error) {
 	result := r.results[min(len(r.commands), len(r.results)-1)]
-	r.commands = append(r.commands, c)
+	r.commands = append(r.commands, *c)
 	return result, nil
 }

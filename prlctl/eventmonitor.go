@@ -12,7 +12,7 @@ import (
 // Follow runs one program on a terminal as one macOS user, until it ends or ctx
 // is done, and hands each line over from one goroutine. cut: the line was longer
 // than Command.MaxOutput. The text is valid during the call only.
-type Follow = func(ctx context.Context, c tool.Command, line func(text []byte, cut bool)) (tool.Result, error)
+type Follow = func(ctx context.Context, c *tool.Command, line func(text []byte, cut bool)) (tool.Result, error)
 
 // Monitor hands over the events of the one user that follow runs the tool as,
 // in their order, from one goroutine, until the stream ends. It never ends well:
@@ -25,7 +25,7 @@ type Follow = func(ctx context.Context, c tool.Command, line func(text []byte, c
 // (cut, no JSON, a repeated key) is handed over as the zero Event.
 func Monitor(ctx context.Context, follow Follow, handle func(Event)) error {
 	monitor := eventMonitor{handle: handle, readBudget: maxEventBytes, refilledAt: time.Now()}
-	result, err := follow(ctx, tool.Command{
+	result, err := follow(ctx, &tool.Command{
 		Path:      Prlctl,
 		Args:      []string{"monitor-events", "--json"},
 		MaxOutput: maxEventLine,

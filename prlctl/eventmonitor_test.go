@@ -21,7 +21,7 @@ const (
 
 // saying is a program that prints lines and ends.
 func saying(result tool.Result, err error, lines ...string) Follow {
-	return func(_ context.Context, _ tool.Command, line func([]byte, bool)) (tool.Result, error) {
+	return func(_ context.Context, _ *tool.Command, line func([]byte, bool)) (tool.Result, error) {
 		for _, text := range lines {
 			line([]byte(text), false)
 		}
@@ -42,8 +42,8 @@ func heard(t *testing.T, follow Follow) (events []Event, err error) {
 func TestH10_MonitorRunsInsideTheApplication(t *testing.T) {
 	t.Parallel()
 	var commands []tool.Command
-	_, _ = heard(t, func(_ context.Context, c tool.Command, _ func([]byte, bool)) (tool.Result, error) {
-		commands = append(commands, c)
+	_, _ = heard(t, func(_ context.Context, c *tool.Command, _ func([]byte, bool)) (tool.Result, error) {
+		commands = append(commands, *c)
 		return tool.Result{}, nil
 	})
 	want := []tool.Command{{
@@ -58,7 +58,7 @@ func TestH10_MonitorRunsInsideTheApplication(t *testing.T) {
 
 func TestH13_LinesThatCannotBeReadOnlySayThatSomethingHappened(t *testing.T) {
 	t.Parallel()
-	events, _ := heard(t, func(_ context.Context, _ tool.Command, line func([]byte, bool)) (tool.Result, error) {
+	events, _ := heard(t, func(_ context.Context, _ *tool.Command, line func([]byte, bool)) (tool.Result, error) {
 		line([]byte("Waiting for events"), false)
 		line([]byte(stateLine+"\r"), false)
 		line([]byte(configLine), true) // cut: what follows might be another reading
@@ -114,7 +114,7 @@ func TestMonitorSaysWhyItEnded(t *testing.T) {
 func TestMonitorEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
-	err := Monitor(ctx, func(ctx context.Context, _ tool.Command, _ func([]byte, bool)) (tool.Result, error) {
+	err := Monitor(ctx, func(ctx context.Context, _ *tool.Command, _ func([]byte, bool)) (tool.Result, error) {
 		cancel()
 		<-ctx.Done()
 		return tool.Result{ExitCode: -1}, &tool.Error{Code: tool.CodeFailed, Path: Prlctl, Err: ctx.Err()}
@@ -132,7 +132,7 @@ func TestH12_FloodOfLinesIsNotReadAsJSON(t *testing.T) {
 	const lines = 20_000
 	synctest.Test(t, func(t *testing.T) {
 		var read, unread int
-		follow := func(_ context.Context, _ tool.Command, line func([]byte, bool)) (tool.Result, error) {
+		follow := func(_ context.Context, _ *tool.Command, line func([]byte, bool)) (tool.Result, error) {
 			for range lines {
 				line(long, false)
 				time.Sleep(10 * time.Microsecond)

@@ -33,7 +33,7 @@ func (c *Client) SetGuestPassword(ctx context.Context, id, account, password str
 	if CheckGuestAccount(account) != nil || CheckGuestPassword(password) != nil {
 		return &Error{Code: tool.CodeRefused}
 	}
-	err = c.change(ctx, tool.Command{
+	err = c.change(ctx, &tool.Command{
 		Path: Prlctl, Args: []string{"set", id, "--userpasswd"}, SecretArg: account + ":" + password, Limit: SetLimit,
 	})
 	var failed *Error

@@ -65,7 +65,7 @@ func (p *helpProbe) askHelp(ctx context.Context, path string, args ...string) he
 		p.unread[name] = p.failedCode
 		return helpAnswer{}
 	}
-	result, err := p.client.runner.Run(ctx, tool.Command{Path: path, Args: args, Limit: tool.QueryLimit, MaxOutput: maxHelp})
+	result, err := p.client.runner.Run(ctx, &tool.Command{Path: path, Args: args, Limit: tool.QueryLimit, MaxOutput: maxHelp})
 	var help helpText
 	if err != nil {
 		err = runError(err)

@@ -22,7 +22,7 @@ type product struct {
 	asked   []string
 }
 
-func (p *product) Run(_ context.Context, c tool.Command) (tool.Result, error) {
+func (p *product) Run(_ context.Context, c *tool.Command) (tool.Result, error) {
 	name := helpName(c.Path, c.Args)
 	p.asked = append(p.asked, name)
 	if err := p.failing[name]; err != nil {

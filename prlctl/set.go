@@ -13,7 +13,7 @@ const SetLimit = 15 * time.Second
 
 // ChangedBy gives the id of the virtual machine that a call of ours changes, or may
 // change; empty if it changes none.
-func ChangedBy(c tool.Command) (vmID string) {
+func ChangedBy(c *tool.Command) (vmID string) {
 	if c.Path != Prlctl || len(c.Args) < 2 || c.Args[0] == "list" {
 		return ""
 	}
@@ -38,7 +38,7 @@ func (c *Client) Set(ctx context.Context, id string, args ...string) error {
 	if len(args) == 0 || args[0] == "" {
 		return &Error{Code: tool.CodeRefused}
 	}
-	return c.change(ctx, tool.Command{Path: Prlctl, Args: append([]string{"set", id}, args...), Limit: SetLimit})
+	return c.change(ctx, &tool.Command{Path: Prlctl, Args: append([]string{"set", id}, args...), Limit: SetLimit})
 }
 
 // SetHost runs `prlsrvctl set` with these arguments, which changes what holds for
@@ -49,7 +49,7 @@ func (c *Client) SetHost(ctx context.Context, args ...string) error {
 	if len(args) == 0 || args[0] == "" {
 		return &Error{Code: tool.CodeRefused}
 	}
-	return c.change(ctx, tool.Command{Path: Prlsrvctl, Args: append([]string{"set"}, args...), Limit: SetLimit})
+	return c.change(ctx, &tool.Command{Path: Prlsrvctl, Args: append([]string{"set"}, args...), Limit: SetLimit})
 }
 
 // SuspendLimit is after how long a `prlctl suspend` is killed: the machine's
@@ -64,7 +64,7 @@ func (c *Client) Suspend(ctx context.Context, id string) error {
 }
 
 // change runs a call that changes something.
-func (c *Client) change(ctx context.Context, command tool.Command) error {
+func (c *Client) change(ctx context.Context, command *tool.Command) error {
 	command.MaxOutput = maxHelp
 	result, err := c.runner.Run(ctx, command)
 	known, isKnown := knownFailure(&result)

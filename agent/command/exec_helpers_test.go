@@ -44,7 +44,7 @@ func init() {
 // sudoRunner plays sudo: it starts the program behind -n -H -u '#UID'.
 type sudoRunner struct{ *tool.Runner }
 
-func (r sudoRunner) Run(ctx context.Context, c tool.Command) (tool.Result, error) {
+func (r sudoRunner) Run(ctx context.Context, c *tool.Command) (tool.Result, error) {
 	if len(c.Args) > 4 && strings.HasPrefix(c.Args[3], "#") {
 		c.Path, c.Args = c.Args[4], c.Args[5:]
 	}

@@ -52,7 +52,7 @@ type runnerOf struct {
 	uid uint32
 }
 
-func (r runnerOf) Run(ctx context.Context, c tool.Command) (tool.Result, error) {
+func (r runnerOf) Run(ctx context.Context, c *tool.Command) (tool.Result, error) {
 	if c.Path != "/usr/bin/defaults" || len(c.Args) < 3 || c.Args[1] != prlctl.PreferenceDomain {
 		r.t.Errorf("ran %s %q", c.Path, c.Args)
 	}

@@ -23,7 +23,7 @@ type helpful struct {
 	runs    int
 }
 
-func (h *helpful) Run(_ context.Context, c tool.Command) (tool.Result, error) {
+func (h *helpful) Run(_ context.Context, c *tool.Command) (tool.Result, error) {
 	h.runs++
 	switch {
 	case c.Args[0] == "--version":

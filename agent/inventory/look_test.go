@@ -249,11 +249,11 @@ func TestDirectoryDoesNotAnswer(t *testing.T) {
 // directory is a Mac whose dscl prints one text.
 type directory string
 
-func (d directory) Run(context.Context, tool.Command) (tool.Result, error) {
+func (d directory) Run(context.Context, *tool.Command) (tool.Result, error) {
 	return tool.Result{Stdout: []byte(d)}, nil
 }
 
-func (d directory) Follow(context.Context, tool.Command, func([]byte, bool)) (tool.Result, error) {
+func (d directory) Follow(context.Context, *tool.Command, func([]byte, bool)) (tool.Result, error) {
 	return tool.Result{}, errors.ErrUnsupported
 }
 

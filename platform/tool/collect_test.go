@@ -11,7 +11,7 @@ func TestCutOutputOfAProgramThatHasEnded(t *testing.T) {
 			t.Parallel()
 			for range 16 {
 				runner := new(Runner)
-				program := runner.newProcess(Command{Path: testBinary(t), Args: []string{role, "123456789"}, MaxOutput: 8}, role)
+				program := runner.newProcess(&Command{Path: testBinary(t), Args: []string{role, "123456789"}, MaxOutput: 8}, role)
 				program.started = func() { <-program.ended }
 				result, err := runner.collectOutput(t.Context(), program)
 				if err == nil {

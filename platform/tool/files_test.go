@@ -32,7 +32,7 @@ func TestH25_DescriptorsOfFilesOnASocket(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			runner := &Runner{Grace: 200 * time.Millisecond}
-			result, err := runner.Run(t.Context(), Command{
+			result, err := runner.Run(t.Context(), &Command{
 				Path: testBinary(t), Args: append([]string{"send-files"}, names...), Socket: true, MaxFiles: c.max, Limit: time.Minute,
 			})
 			if len(result.Files) != c.files {
@@ -61,7 +61,7 @@ func TestH25_NoDescriptorsBesideAnError(t *testing.T) {
 	if err := os.WriteFile(sent, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	result, err := (&Runner{Grace: 200 * time.Millisecond}).Run(t.Context(), Command{
+	result, err := (&Runner{Grace: 200 * time.Millisecond}).Run(t.Context(), &Command{
 		Path: testBinary(t), Args: []string{"send-and-sleep", sent}, Socket: true, MaxFiles: 3, Limit: 300 * time.Millisecond,
 	})
 	requireCode(t, err, CodeTimeout)
@@ -78,7 +78,7 @@ func TestH25_NoDescriptorsBesideAnError(t *testing.T) {
 	}) {
 		t.Error("a descriptor is left open")
 	}
-	if _, err := new(Runner).Run(t.Context(), Command{Path: testBinary(t), MaxFiles: 1}); err == nil {
+	if _, err := new(Runner).Run(t.Context(), &Command{Path: testBinary(t), MaxFiles: 1}); err == nil {
 		t.Error("descriptors without a socket are not refused")
 	}
 }

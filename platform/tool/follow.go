@@ -24,7 +24,7 @@ import (
 // after a grace. One that ended and left a process behind ends the stream
 // nevertheless: the kernel takes the terminal from that process, and what it may
 // still hold is not waited for beyond the grace.
-func (r *Runner) Follow(ctx context.Context, c Command, line func(text []byte, cut bool)) (Result, error) {
+func (r *Runner) Follow(ctx context.Context, c *Command, line func(text []byte, cut bool)) (Result, error) {
 	return r.runLogged(ctx, c, func(ctx context.Context, p *childProcess) (Result, *Error) {
 		return r.followLines(ctx, p, line)
 	})

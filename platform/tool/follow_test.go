@@ -18,7 +18,7 @@ import (
 // follow gives all that the program printed.
 func follow(t *testing.T, runner *Runner, args ...string) (got []heard, result Result, err error) {
 	t.Helper()
-	result, err = runner.Follow(t.Context(), Command{Path: testBinary(t), Args: args}, func(text []byte, cut bool) {
+	result, err = runner.Follow(t.Context(), &Command{Path: testBinary(t), Args: args}, func(text []byte, cut bool) {
 		got = append(got, heard{string(text), cut})
 	})
 	return got, result, err
@@ -79,7 +79,7 @@ func TestH13_LongLineIsCutAndTheStreamGoesOn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var got []heard
-			_, err := new(Runner).Follow(t.Context(), Command{
+			_, err := new(Runner).Follow(t.Context(), &Command{
 				Path: testBinary(t), Args: []string{"long-line"}, MaxOutput: c.asked,
 			}, func(text []byte, cut bool) { got = append(got, heard{string(text), cut}) })
 			if err != nil {
@@ -113,7 +113,7 @@ func TestLineArrivesWhileTheProgramRuns(t *testing.T) {
 	pipe := newPipe(t)
 	arrived, ended := make(chan string), make(chan error, 1)
 	go func() {
-		_, err := new(Runner).Follow(t.Context(), Command{Path: testBinary(t), Args: []string{"repeat", pipe}},
+		_, err := new(Runner).Follow(t.Context(), &Command{Path: testBinary(t), Args: []string{"repeat", pipe}},
 			func(text []byte, _ bool) { arrived <- string(text) })
 		ended <- err
 	}()
@@ -157,7 +157,7 @@ func TestFollowRefusesWhatAStreamDoesNotHave(t *testing.T) {
 			t.Parallel()
 			command.Path = testBinary(t)
 			runner := new(Runner)
-			_, err := ways["follow"](runner, t.Context(), command)
+			_, err := ways["follow"](runner, t.Context(), &command)
 			requireCode(t, err, CodeRefused)
 			if len(runner.Runs()) != 0 {
 				t.Errorf("it ran: %v", runner.Runs())
@@ -173,7 +173,7 @@ func TestFollowedProgramIsFoundBelowTheRootAndCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	runner := &Runner{Root: root}
-	result, err := runner.Follow(t.Context(), Command{Path: "/monitor", Args: []string{"print", ""}}, func([]byte, bool) {})
+	result, err := runner.Follow(t.Context(), &Command{Path: "/monitor", Args: []string{"print", ""}}, func([]byte, bool) {})
 	if err != nil || result.ExitCode != 0 {
 		t.Errorf("got %+v, %v", result, err)
 	}
@@ -188,7 +188,7 @@ func TestFollowedProgramEndsWithTheContext(t *testing.T) {
 	defer cancel()
 	pipe := newPipe(t)
 	go func() { _, _ = fmt.Fprintln(tellThrough(t, pipe), "first") }()
-	result, err := new(Runner).Follow(ctx, Command{Path: testBinary(t), Args: []string{"repeat", pipe}},
+	result, err := new(Runner).Follow(ctx, &Command{Path: testBinary(t), Args: []string{"repeat", pipe}},
 		func([]byte, bool) { cancel() })
 	requireCode(t, err, CodeFailed)
 	if !errors.Is(err, context.Canceled) || result.ExitCode != -1 {
@@ -211,7 +211,7 @@ func TestFollowedProgramThatIgnoresTheEndIsKilled(t *testing.T) {
 				cancel()
 			}()
 			runner := &Runner{Grace: 20 * time.Millisecond}
-			_, err := ways["follow"](runner, ctx, Command{Path: testBinary(t), Args: []string{role, pipe}})
+			_, err := ways["follow"](runner, ctx, &Command{Path: testBinary(t), Args: []string{role, pipe}})
 			requireCode(t, err, CodeFailed)
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("%v does not unwrap to the cancellation", err)
@@ -234,7 +234,7 @@ func TestProcessLeftBehindDoesNotHoldTheStream(t *testing.T) {
 			var told io.WriteCloser
 			var got []string
 			runner := &Runner{Grace: 20 * time.Millisecond}
-			result, err := runner.Follow(t.Context(), Command{
+			result, err := runner.Follow(t.Context(), &Command{
 				Path: testBinary(t), Args: []string{"hold-terminal", how, pipe},
 			}, func(text []byte, _ bool) {
 				got = append(got, string(text))
@@ -271,7 +271,7 @@ func TestFollowedProgramThatCanNotBeKilledIsGivenUp(t *testing.T) {
 	pipe := newPipe(t)
 	go func() { _, _ = fmt.Fprintln(tellThrough(t, pipe), "first") }()
 	runner := &Runner{Grace: time.Millisecond, kill: func(int, syscall.Signal) {}}
-	_, err := runner.Follow(ctx, Command{Path: testBinary(t), Args: []string{"repeat", pipe}},
+	_, err := runner.Follow(ctx, &Command{Path: testBinary(t), Args: []string{"repeat", pipe}},
 		func([]byte, bool) { cancel() })
 	requireCode(t, err, CodeFailed)
 	if !strings.Contains(err.Error(), "can not be killed") {

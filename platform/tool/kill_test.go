@@ -93,7 +93,7 @@ func TestStoppedRunLeavesNoOrphan(t *testing.T) {
 					<-processes.ready
 					reason.stop(stop{&ahead, cancel})
 				}()
-				_, err := runner.Run(ctx, Command{Path: testBinary(t), Args: []string{role, pipe}, Limit: 30 * time.Minute})
+				_, err := runner.Run(ctx, &Command{Path: testBinary(t), Args: []string{role, pipe}, Limit: 30 * time.Minute})
 				requireCode(t, err, reason.code)
 				if reason.cause != nil && !errors.Is(err, reason.cause) {
 					t.Errorf("%v does not unwrap to %v", err, reason.cause)
@@ -109,7 +109,7 @@ func TestStoppedRunLeavesNoOrphan(t *testing.T) {
 func TestTimerKillsAtTheLimit(t *testing.T) {
 	t.Parallel()
 	runner := &Runner{Grace: 20 * time.Millisecond}
-	result, err := runner.Run(t.Context(), Command{
+	result, err := runner.Run(t.Context(), &Command{
 		Path: testBinary(t), Args: []string{"sleep"}, Limit: 20 * time.Millisecond,
 	})
 	requireCode(t, err, CodeTimeout)
@@ -126,7 +126,7 @@ func TestWallClockSetBackDoesNotStopTheTimer(t *testing.T) {
 		now:   func() time.Time { return time.Unix(1e9-3600*calls.Add(1), 0) },
 		tick:  time.Millisecond,
 	}
-	_, err := runner.Run(t.Context(), Command{
+	_, err := runner.Run(t.Context(), &Command{
 		Path: testBinary(t), Args: []string{"sleep"}, Limit: 20 * time.Millisecond,
 	})
 	requireCode(t, err, CodeTimeout)
@@ -138,7 +138,7 @@ func TestProcessLeftBehindIsNotWaitedForAndNotKilled(t *testing.T) {
 	t.Parallel()
 	pipe := newPipe(t)
 	runner := &Runner{Grace: 20 * time.Millisecond}
-	result, err := runner.Run(t.Context(), Command{Path: testBinary(t), Args: []string{"leave-behind", pipe}})
+	result, err := runner.Run(t.Context(), &Command{Path: testBinary(t), Args: []string{"leave-behind", pipe}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +166,7 @@ func TestProgramThatCanNotBeKilledIsGivenUp(t *testing.T) {
 		Grace: time.Millisecond,
 		kill:  func(_ int, signal syscall.Signal) { sent = append(sent, signal) },
 	}
-	result, err := runner.Run(t.Context(), Command{
+	result, err := runner.Run(t.Context(), &Command{
 		Path: testBinary(t), Args: []string{"read-all", pipe}, Limit: time.Millisecond,
 	})
 	requireCode(t, err, CodeTimeout)

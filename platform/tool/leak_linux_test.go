@@ -38,7 +38,7 @@ func TestFollowLeavesNothingBehind(t *testing.T) {
 				if ending.code == "" {
 					runner = patient
 				}
-				_, err := followUntilEnded(t.Context(), runner, Command{Path: path, Args: ending.args})
+				_, err := followUntilEnded(t.Context(), runner, &Command{Path: path, Args: ending.args})
 				if code := codeOf(err); code != ending.code {
 					t.Errorf("%v: got %v, want the code %q", ending.args, err, ending.code)
 				}
@@ -61,7 +61,7 @@ func TestFollowLeavesNothingBehind(t *testing.T) {
 }
 
 // followUntilEnded ends the context of a program that sleeps.
-func followUntilEnded(ctx context.Context, runner *Runner, c Command) (Result, error) {
+func followUntilEnded(ctx context.Context, runner *Runner, c *Command) (Result, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if c.Args[0] == "sleep" {

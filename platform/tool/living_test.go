@@ -42,14 +42,14 @@ func TestNothingOutlivesTheDaemon(t *testing.T) {
 			t.Parallel()
 			log := &lifeLog{living: make(map[int]bool), began: make(chan int, 8)}
 			runner := &Runner{Children: log, Grace: time.Minute} // nothing but KillAll ends it in time
-			if _, err := run(runner, t.Context(), Command{Path: testBinary(t), Args: []string{"say"}}); err != nil || log.count() != 0 {
+			if _, err := run(runner, t.Context(), &Command{Path: testBinary(t), Args: []string{"say"}}); err != nil || log.count() != 0 {
 				t.Errorf("one that ended: %v, %d live", err, log.count())
 			}
 			<-log.began
 			ended := make(chan error, 2)
 			for range 2 {
 				go func() {
-					_, err := run(runner, context.Background(), Command{Path: testBinary(t), Args: []string{"sleep"}})
+					_, err := run(runner, context.Background(), &Command{Path: testBinary(t), Args: []string{"sleep"}})
 					ended <- err
 				}()
 				<-log.began

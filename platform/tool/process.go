@@ -13,7 +13,7 @@ import (
 
 // childProcess is one program while it runs.
 type childProcess struct {
-	command   Command
+	command   *Command
 	cmd       *exec.Cmd
 	runner    *Runner
 	started   func()        // counts the run
@@ -23,7 +23,7 @@ type childProcess struct {
 	kill      func(group int, signal syscall.Signal)
 }
 
-func (r *Runner) newProcess(c Command, program string) *childProcess {
+func (r *Runner) newProcess(c *Command, program string) *childProcess {
 	file := filepath.Join(r.Root, c.Path)
 	p := &childProcess{
 		command: c,

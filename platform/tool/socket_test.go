@@ -34,7 +34,7 @@ func TestH60_AnswerOnASocket(t *testing.T) {
 				c.command.Path = testBinary(t)
 			}
 			runner := &Runner{Grace: 200 * time.Millisecond}
-			result, err := runner.Run(t.Context(), c.command)
+			result, err := runner.Run(t.Context(), &c.command)
 			if c.code != "" {
 				requireCode(t, err, c.code)
 				return
@@ -48,7 +48,7 @@ func TestH60_AnswerOnASocket(t *testing.T) {
 
 func TestH60_AFollowedProgramHasNoSocket(t *testing.T) {
 	t.Parallel()
-	_, err := new(Runner).Follow(t.Context(), Command{Path: testBinary(t), Args: []string{"answer"}, Socket: true}, func([]byte, bool) {})
+	_, err := new(Runner).Follow(t.Context(), &Command{Path: testBinary(t), Args: []string{"answer"}, Socket: true}, func([]byte, bool) {})
 	requireCode(t, err, CodeRefused)
 }
 
@@ -61,7 +61,7 @@ func TestH60_SocketEndsAreClosedOnExec(t *testing.T) {
 	}
 	defer ours.Close()
 	defer theirs.Close()
-	result, err := new(Runner).Run(t.Context(), Command{Path: "/bin/sh", Args: []string{"-c", "ls -l /proc/self/fd | grep -c socket:"}})
+	result, err := new(Runner).Run(t.Context(), &Command{Path: "/bin/sh", Args: []string{"-c", "ls -l /proc/self/fd | grep -c socket:"}})
 	if errors.Is(err, os.ErrNotExist) {
 		t.Skip("no shell")
 	}

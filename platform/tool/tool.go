@@ -145,14 +145,14 @@ func (r *Runner) countRun(program string) {
 // left alone, and what it may still print is not waited for beyond the grace.
 // One that not even SIGKILL ends, because the kernel holds it (a dead mount), is
 // given up after two more graces.
-func (r *Runner) Run(ctx context.Context, c Command) (Result, error) {
+func (r *Runner) Run(ctx context.Context, c *Command) (Result, error) {
 	return r.runLogged(ctx, c, r.collectOutput)
 }
 
 // runMode is how a program that may start is started, watched and ended.
 type runMode func(context.Context, *childProcess) (Result, *Error)
 
-func (r *Runner) runLogged(ctx context.Context, c Command, carryOut runMode) (Result, error) {
+func (r *Runner) runLogged(ctx context.Context, c *Command, carryOut runMode) (Result, error) {
 	program, action := describeRun(c.Path, c.Args)
 	begun := time.Now()
 	result, err := r.runValid(ctx, c, program, carryOut)
@@ -170,7 +170,7 @@ func (r *Runner) runLogged(ctx context.Context, c Command, carryOut runMode) (Re
 	return result, nil
 }
 
-func (r *Runner) runValid(ctx context.Context, c Command, program string, carryOut runMode) (Result, *Error) {
+func (r *Runner) runValid(ctx context.Context, c *Command, program string, carryOut runMode) (Result, *Error) {
 	if err := c.validate(); err != nil {
 		return noResult, &Error{CodeRefused, c.Path, err}
 	}

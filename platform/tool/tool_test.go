@@ -39,9 +39,9 @@ func requireCode(t *testing.T, err error, code string) *Error {
 }
 
 // ways are both ways to start a program, for the rules that they share.
-var ways = map[string]func(*Runner, context.Context, Command) (Result, error){
+var ways = map[string]func(*Runner, context.Context, *Command) (Result, error){
 	"run": (*Runner).Run,
-	"follow": func(r *Runner, ctx context.Context, c Command) (Result, error) {
+	"follow": func(r *Runner, ctx context.Context, c *Command) (Result, error) {
 		return r.Follow(ctx, c, func([]byte, bool) {})
 	},
 }
@@ -49,7 +49,7 @@ var ways = map[string]func(*Runner, context.Context, Command) (Result, error){
 func TestProgramSeesArgumentsInputAndNothingElse(t *testing.T) {
 	t.Setenv("SECRET_OF_THE_PARENT", "must not be inherited")
 	path := testBinary(t)
-	result, err := new(Runner).Run(t.Context(), Command{
+	result, err := new(Runner).Run(t.Context(), &Command{
 		Path:  path,
 		Args:  []string{"report", "two words", "$HOME; *"},
 		Stdin: []byte("in\nput"),
@@ -82,7 +82,7 @@ func TestRootMovesTheProgramButNotItsArguments(t *testing.T) {
 		t.Fatal(err)
 	}
 	runner := &Runner{Root: root}
-	result, err := runner.Run(t.Context(), Command{Path: "/usr/bin/reporter", Args: []string{"report", "/Users/alice"}})
+	result, err := runner.Run(t.Context(), &Command{Path: "/usr/bin/reporter", Args: []string{"report", "/Users/alice"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestRootMovesTheProgramButNotItsArguments(t *testing.T) {
 
 func TestExitCodeIsNoError(t *testing.T) {
 	t.Parallel()
-	result, err := new(Runner).Run(t.Context(), Command{Path: testBinary(t), Args: []string{"exit-three"}})
+	result, err := new(Runner).Run(t.Context(), &Command{Path: testBinary(t), Args: []string{"exit-three"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func TestExitCodeIsNoError(t *testing.T) {
 
 func TestInputThatNobodyReadsIsNoError(t *testing.T) {
 	t.Parallel()
-	_, err := new(Runner).Run(t.Context(), Command{
+	_, err := new(Runner).Run(t.Context(), &Command{
 		Path: testBinary(t), Args: []string{"exit-three"}, Stdin: make([]byte, 1<<20),
 	})
 	if err != nil {
@@ -140,7 +140,7 @@ func TestRefusedBeforeAnythingStarts(t *testing.T) {
 			t.Run(way+", "+name, func(t *testing.T) {
 				t.Parallel()
 				runner := new(Runner)
-				_, err := start(runner, t.Context(), command)
+				_, err := start(runner, t.Context(), &command)
 				requireCode(t, err, CodeRefused)
 				if len(runner.Runs()) != 0 {
 					t.Errorf("it ran: %v", runner.Runs())
@@ -168,7 +168,7 @@ func TestProgramThatCanNotStart(t *testing.T) {
 			t.Run(way+", "+name, func(t *testing.T) {
 				t.Parallel()
 				runner := new(Runner)
-				result, err := start(runner, t.Context(), Command{Path: c.path})
+				result, err := start(runner, t.Context(), &Command{Path: c.path})
 				toolError := requireCode(t, err, c.code)
 				if toolError.Path != c.path || result.ExitCode != -1 || len(runner.Runs()) != 0 {
 					t.Errorf("got path %q, exit code %d, runs %v", toolError.Path, result.ExitCode, runner.Runs())
@@ -198,7 +198,7 @@ func TestOutputCap(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c.command.Path = testBinary(t)
-			result, err := new(Runner).Run(t.Context(), c.command)
+			result, err := new(Runner).Run(t.Context(), &c.command)
 			if c.tooMuch {
 				requireCode(t, err, CodeTooLarge)
 				return
@@ -215,7 +215,7 @@ func TestDeathBySomebodyElsesSignalIsAnError(t *testing.T) {
 	for way, start := range ways {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
-			_, err := start(new(Runner), t.Context(), Command{Path: testBinary(t), Args: []string{"kill-itself"}})
+			_, err := start(new(Runner), t.Context(), &Command{Path: testBinary(t), Args: []string{"kill-itself"}})
 			requireCode(t, err, CodeFailed)
 		})
 	}
@@ -240,7 +240,7 @@ func TestContextThatHasEnded(t *testing.T) {
 			t.Run(way+", "+name, func(t *testing.T) {
 				t.Parallel()
 				runner := new(Runner)
-				_, err := start(runner, c.ctx, Command{Path: testBinary(t), Args: []string{"sleep"}})
+				_, err := start(runner, c.ctx, &Command{Path: testBinary(t), Args: []string{"sleep"}})
 				requireCode(t, err, c.code)
 				if !errors.Is(err, c.cause) || len(runner.Runs()) != 0 {
 					t.Errorf("got %v, runs %v", err, runner.Runs())
@@ -278,6 +278,7 @@ func TestLogAndErrorsNameNothingButProgramAndAction(t *testing.T) {
 	}
 	for name, command := range cases {
 		for way, start := range ways {
+			command := command
 			if way == "follow" {
 				command.Stdin = nil
 			}
@@ -288,7 +289,7 @@ func TestLogAndErrorsNameNothingButProgramAndAction(t *testing.T) {
 				t.Parallel()
 				var log bytes.Buffer
 				runner := &Runner{Log: zerolog.New(&log), Grace: 20 * time.Millisecond}
-				_, err := start(runner, t.Context(), command)
+				_, err := start(runner, t.Context(), &command)
 				if strings.Contains(log.String(), canary) {
 					t.Errorf("the log has the secret: %s", &log)
 				}
@@ -309,7 +310,7 @@ func TestConcurrentRunsAreCounted(t *testing.T) {
 	var group sync.WaitGroup
 	for range 4 {
 		group.Go(func() {
-			if _, err := runner.Run(t.Context(), Command{Path: testBinary(t), Args: []string{"print", ""}}); err != nil {
+			if _, err := runner.Run(t.Context(), &Command{Path: testBinary(t), Args: []string{"print", ""}}); err != nil {
 				t.Error(err)
 			}
 			runner.Runs()["not the runner's own map"]++

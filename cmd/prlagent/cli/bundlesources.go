@@ -207,7 +207,7 @@ func vendorTool(macPath string, calls ...[]string) func(context.Context, *progra
 		}
 		var out bytes.Buffer
 		for _, args := range calls {
-			printed, err := runner.Run(ctx, tool.Command{Path: macPath, Args: args, Limit: p.timeout})
+			printed, err := runner.Run(ctx, &tool.Command{Path: macPath, Args: args, Limit: p.timeout})
 			if err != nil {
 				fmt.Fprintf(&out, "$ %s %s\n%s\n\n", path.Base(macPath), strings.Join(args, " "), text.DisplayError(err))
 				continue

@@ -52,7 +52,7 @@ func (m *checkedMac) checkJob(ctx context.Context) checkResult {
 }
 
 func (m *checkedMac) launchctl(ctx context.Context, args ...string) (tool.Result, error) {
-	return m.tools.Run(ctx, tool.Command{Path: "/bin/launchctl", Args: args, MaxOutput: 4 << 20})
+	return m.tools.Run(ctx, &tool.Command{Path: "/bin/launchctl", Args: args, MaxOutput: 4 << 20})
 }
 
 // isDisabled reports whether launchd would not start the job at the next boot, as far as

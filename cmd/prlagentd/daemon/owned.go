@@ -230,7 +230,7 @@ const pkgutilPath = "/usr/sbin/pkgutil"
 // 13.3). It gives whether there was a receipt.
 func (m *managedMac) forgetReceipt(ctx context.Context) (gone bool) {
 	ask := func(option string) bool {
-		result, err := m.tools.Run(ctx, tool.Command{Path: pkgutilPath, Args: []string{option, launchd.Label}})
+		result, err := m.tools.Run(ctx, &tool.Command{Path: pkgutilPath, Args: []string{option, launchd.Label}})
 		return err == nil && result.ExitCode == 0
 	}
 	if !ask("--pkg-info") {

@@ -22,7 +22,7 @@ var errNotCaptured = errors.New("not captured")
 type recorded struct{ capture }
 
 // Run gives the captured output of the same command.
-func (r recorded) Run(_ context.Context, c tool.Command) (tool.Result, error) {
+func (r recorded) Run(_ context.Context, c *tool.Command) (tool.Result, error) {
 	entry, found := r.find(append([]string{path.Base(c.Path)}, c.Args...)...)
 	if !found {
 		return tool.Result{ExitCode: -1}, &tool.Error{Code: codeNotCaptured, Path: c.Path, Err: errNotCaptured}
@@ -36,7 +36,7 @@ func (r recorded) Run(_ context.Context, c tool.Command) (tool.Result, error) {
 }
 
 // follow hands over the captured lines of a stream.
-func (r recorded) follow(ctx context.Context, c tool.Command, line func([]byte, bool)) (tool.Result, error) {
+func (r recorded) follow(ctx context.Context, c *tool.Command, line func([]byte, bool)) (tool.Result, error) {
 	result, err := r.Run(ctx, c)
 	var failed *tool.Error
 	if errors.As(err, &failed) && failed.Code == codeNotCaptured {

@@ -161,7 +161,7 @@ func (m *macFolder) readFile(macPath string) ([]byte, error) {
 }
 
 // Run runs a tool as the Mac's user in their session.
-func (m *macFolder) Run(ctx context.Context, c tool.Command) (tool.Result, error) {
+func (m *macFolder) Run(ctx context.Context, c *tool.Command) (tool.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, simulatorLimit)
 	defer cancel()
 	arguments := slices.Concat([]string{"asuser", "501", "/usr/bin/sudo", "-n", "-H", "-u", account, c.Path}, c.Args)
@@ -254,7 +254,7 @@ func (r *reading) compareWith(ctx context.Context, mac simulatedMac) error {
 
 // compareRun compares one command: how it ends, where it prints, and what.
 func (r *reading) compareRun(ctx context.Context, mac simulatedMac, what string, entry entry, c compared) error {
-	simulated, err := mac.Run(ctx, tool.Command{Path: c.tool, Args: c.args})
+	simulated, err := mac.Run(ctx, &tool.Command{Path: c.tool, Args: c.args})
 	if err != nil {
 		return err
 	}

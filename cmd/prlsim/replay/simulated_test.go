@@ -44,7 +44,7 @@ func TestSimulatedMacIsLikeTheCaptured(t *testing.T) {
 	if said := strings.Join(got, "; "); said != "VM-1 win-11 running outdated on; VM-2 ubuntu suspended possibly_installed off" {
 		t.Errorf("machines: %s", said)
 	}
-	license, err := made.Run(t.Context(), tool.Command{Path: prlctl.Prlsrvctl, Args: []string{"info", "--license"}})
+	license, err := made.Run(t.Context(), &tool.Command{Path: prlctl.Prlsrvctl, Args: []string{"info", "--license"}})
 	if err != nil || !strings.Contains(string(license.Stdout), noLicense) {
 		t.Errorf("license: %s, %v", license.Stdout, err)
 	}

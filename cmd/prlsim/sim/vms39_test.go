@@ -195,7 +195,7 @@ type toolsOf struct {
 }
 
 // Run is client.Runner.
-func (r toolsOf) Run(_ context.Context, c tool.Command) (tool.Result, error) {
+func (r toolsOf) Run(_ context.Context, c *tool.Command) (tool.Result, error) {
 	state, err := r.mac.Load()
 	if err != nil {
 		return tool.Result{}, err
