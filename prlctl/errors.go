@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"unicode"
@@ -159,8 +158,12 @@ func fromLine(text []byte, words string) []byte {
 // has failed.
 func IsNotApplicable(err error) bool {
 	code := errorCode(err)
-	at := slices.IndexFunc(knownTexts, func(known knownText) bool { return known.code == code })
-	return at >= 0 && knownTexts[at].notApplicable
+	for i := range knownTexts {
+		if knownTexts[i].code == code {
+			return knownTexts[i].notApplicable
+		}
+	}
+	return false
 }
 
 // editionText is the edition gate's sentence without its capitals

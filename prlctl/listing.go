@@ -2,7 +2,6 @@ package prlctl
 
 import (
 	"errors"
-	"slices"
 
 	"prlagent/platform/tool"
 )
@@ -63,10 +62,12 @@ func (l *Listing) doubt(output []byte) error {
 		}
 		return nil
 	}
-	if !slices.ContainsFunc(l.Unreadable, func(broken Unreadable) bool { return broken.ID != "" }) {
-		return outputError(errOtherForm)
+	for _, broken := range l.Unreadable {
+		if broken.ID != "" {
+			return nil
+		}
 	}
-	return nil
+	return outputError(errOtherForm)
 }
 
 // readObjects is the contentReader of a *Listing: of an array of objects, or of one

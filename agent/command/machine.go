@@ -221,11 +221,11 @@ func decide(r *Record, s *situation) *decision {
 		}
 		return lastLook(r, s, code)
 	case r.Attempts > 0:
-		if end := afterAttempt(r, &row, s); end.action != doNothing {
+		if end := afterAttempt(r, row, s); end.action != doNothing {
 			return end
 		}
 	}
-	return beforeAttempt(r, &row, s)
+	return beforeAttempt(r, row, s)
 }
 
 // lastLook looks whether a command was done of which the journal does not know all,

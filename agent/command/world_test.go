@@ -181,7 +181,7 @@ func newWorld(side agentSide, portal portalSide, fail func(string, ...any)) *wor
 }
 
 func allListed() []string {
-	return protocol.CommandNames(func(protocol.CommandType) bool { return true })
+	return protocol.CommandNames(func(*protocol.CommandType) bool { return true })
 }
 
 // boot starts the agent, as after a crash.

@@ -668,7 +668,7 @@ func FuzzLoad(f *testing.F) {
 
 // noneRun is how a threshold shows that cannot be read at all.
 func noneRun() string {
-	names := protocol.CommandNames(func(protocol.CommandType) bool { return true })
+	names := protocol.CommandNames(func(*protocol.CommandType) bool { return true })
 	slices.Sort(names)
 	return strings.Join(names, ": not run, ") + ": not run"
 }

@@ -48,7 +48,7 @@ func urlForm(pattern, example string) valueForm {
 func choiceForm(words ...string) valueForm { return valueForm{kind: kindString, choices: words} }
 
 func commandForm() *valueForm {
-	form := choiceForm(protocol.CommandNames(func(protocol.CommandType) bool { return true })...)
+	form := choiceForm(protocol.CommandNames(func(*protocol.CommandType) bool { return true })...)
 	return &form
 }
 

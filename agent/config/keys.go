@@ -206,7 +206,7 @@ const timingKey = "Timing"
 
 // defaultCommands are the types that need no listing (DESIGN 8).
 func defaultCommands() []string {
-	return protocol.CommandNames(func(c protocol.CommandType) bool { return !c.Listed })
+	return protocol.CommandNames(func(c *protocol.CommandType) bool { return !c.Listed })
 }
 
 // defaultConfig is the configuration of a Mac on which nobody configured

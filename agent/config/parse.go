@@ -221,7 +221,7 @@ func parseCommand(found any) (string, error) {
 		return "", err
 	}
 	name = strings.ToLower(name)
-	known := protocol.CommandNames(func(protocol.CommandType) bool { return true })
+	known := protocol.CommandNames(func(*protocol.CommandType) bool { return true })
 	if near := nearestName(name, known, misspelledByOne); near != "" && !slices.Contains(known, name) {
 		return "", errors.New("found no type of command, expected " + near)
 	}
@@ -355,7 +355,7 @@ func parseDestructiveLimit(c *Config, found any) []error {
 func parseThreshold(c *Config, found any) (problems []error) {
 	c.CommandThreshold = make(map[string]int)
 	entry, isDictionary := found.(map[string]any)
-	known := protocol.CommandNames(func(protocol.CommandType) bool { return true })
+	known := protocol.CommandNames(func(*protocol.CommandType) bool { return true })
 	if !isDictionary {
 		for _, name := range known {
 			c.CommandThreshold[name] = 0

@@ -225,8 +225,5 @@ func (c *Change) Settle(lastEvent uint64) { c.settled = max(c.settled, lastEvent
 // sameCauses reports whether two lists hold the same reasons of the same
 // machines. How often and when is worth no commit.
 func sameCauses(a, b []protocol.Trigger) bool {
-	lacks := func(list, from []protocol.Trigger) bool {
-		return slices.ContainsFunc(list, func(one protocol.Trigger) bool { return !slices.ContainsFunc(from, one.SameCause) })
-	}
-	return !lacks(a, b) && !lacks(b, a)
+	return !protocol.HasNewCause(a, b) && !protocol.HasNewCause(b, a)
 }

@@ -134,14 +134,15 @@ func productVersion(r *Row) string {
 }
 
 // ColumnByID finds one of the guide's columns by its stable id.
-func ColumnByID(id string) (Column, bool) { return columnByID(Columns, id) }
+func ColumnByID(id string) (column *Column, known bool) { return columnByID(Columns, id) }
 
-func columnByID(columns []Column, id string) (Column, bool) {
-	at := slices.IndexFunc(columns, func(c Column) bool { return c.ID == id })
-	if at < 0 {
-		return Column{}, false
+func columnByID(columns []Column, id string) (column *Column, known bool) {
+	for i := range columns {
+		if columns[i].ID == id {
+			return &columns[i], true
+		}
 	}
-	return columns[at], true
+	return nil, false
 }
 
 // IsTime reports whether rows hold a point in time under that name.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 )
 
@@ -133,7 +134,7 @@ func ParseCommand(payload []byte) (Command, error) {
 		return Command{}, fmt.Errorf("%w: %s", ErrCommandInvalid, wrong)
 	}
 	if row, known := CommandTypeOf(command.Type); known {
-		if err := command.DecodeParams(row.params()); err != nil {
+		if err := command.DecodeParams(reflect.New(reflect.TypeOf(row.params).Elem()).Interface()); err != nil {
 			return Command{}, err
 		}
 	}

@@ -1,7 +1,6 @@
 package protocol
 
 import (
-	"slices"
 	"time"
 )
 
@@ -22,7 +21,7 @@ type CommandType struct {
 	Once     bool
 	Lifetime time.Duration // from being signed to the latest start, unless the admin says otherwise
 	Timeout  time.Duration // of one attempt, unless the admin says otherwise
-	params   func() any    // a pointer to its Params
+	params   any           // a nil pointer of the type of its Params
 	Text     string        // what it does, for people
 }
 
@@ -37,75 +36,74 @@ var CommandTypes = []CommandType{
 	{
 		Type: "vm.delete", Text: "Delete a virtual machine with its disks.",
 		Destructive: true, Counted: true, Listed: true, OnVM: true, Changes: true,
-		Lifetime: month, Timeout: 10 * time.Minute, params: paramsOf[DeleteParams],
+		Lifetime: month, Timeout: 10 * time.Minute, params: (*DeleteParams)(nil),
 	},
 	{
 		Type: "vm.lock", Text: "Suspend a virtual machine and keep it suspended.",
 		Listed: true, OnVM: true, Changes: true,
-		Lifetime: month, Timeout: 5 * time.Minute, params: paramsOf[HoldsParams],
+		Lifetime: month, Timeout: 5 * time.Minute, params: (*HoldsParams)(nil),
 	},
 	{
 		Type: "vm.unlock", Text: "Let a locked virtual machine start again.",
 		Listed: true, OnVM: true, Changes: true,
-		Lifetime: month, Timeout: 5 * time.Minute, params: paramsOf[HoldsParams],
+		Lifetime: month, Timeout: 5 * time.Minute, params: (*HoldsParams)(nil),
 	},
 	{
 		Type: "vm.restart", Text: "Restart the guest of a virtual machine.",
 		Listed: true, OnVM: true, Changes: true, Once: true,
-		Lifetime: day, Timeout: 10 * time.Minute, params: paramsOf[RestartParams],
+		Lifetime: day, Timeout: 10 * time.Minute, params: (*RestartParams)(nil),
 	},
 	{
 		Type: "vm.redownload", Text: "Delete a virtual machine and provide the policy's golden image anew.",
 		Destructive: true, Counted: true, Listed: true, OnVM: true, Changes: true,
-		Lifetime: month, Timeout: 10 * time.Minute, params: paramsOf[DeleteParams],
+		Lifetime: month, Timeout: 10 * time.Minute, params: (*DeleteParams)(nil),
 	},
 	{
 		Type: "license.deactivate", Text: "Deactivate the license of Parallels Desktop.",
 		Destructive: true, Counted: true, Listed: true, Changes: true,
-		Lifetime: month, Timeout: 5 * time.Minute, params: paramsOf[DeactivateParams],
+		Lifetime: month, Timeout: 5 * time.Minute, params: (*DeactivateParams)(nil),
 	},
 	{
 		Type: "windows_update.check", Text: "Look for updates of a Windows guest.",
 		Listed: true, OnVM: true, Once: true,
-		Lifetime: day, Timeout: time.Hour, params: paramsOf[NoParams],
+		Lifetime: day, Timeout: time.Hour, params: (*NoParams)(nil),
 	},
 	{
 		Type: "windows_update.install", Text: "Install updates of a Windows guest.",
 		Listed: true, OnVM: true, Changes: true, Once: true,
-		Lifetime: day, Timeout: 6 * time.Hour, params: paramsOf[NoParams],
+		Lifetime: day, Timeout: 6 * time.Hour, params: (*NoParams)(nil),
 	},
 	{
 		Type: "inventory.refresh", Text: "Look at the Mac and report all of it.",
-		Lifetime: day, Timeout: 10 * time.Minute, params: paramsOf[NoParams],
+		Lifetime: day, Timeout: 10 * time.Minute, params: (*NoParams)(nil),
 	},
 	{
 		Type: "policy.refresh", Text: "Fetch the policy.",
-		Lifetime: day, Timeout: 10 * time.Minute, params: paramsOf[NoParams],
+		Lifetime: day, Timeout: 10 * time.Minute, params: (*NoParams)(nil),
 	},
 	{
 		Type: "diagnostics", Text: "Send a redacted support bundle.",
 		Listed:   true,
-		Lifetime: day, Timeout: 10 * time.Minute, params: paramsOf[NoParams],
+		Lifetime: day, Timeout: 10 * time.Minute, params: (*NoParams)(nil),
 	},
 }
 
-func paramsOf[P any]() any { return new(P) }
-
-// CommandTypeOf finds the row of a type.
-func CommandTypeOf(name string) (row CommandType, known bool) {
-	i := slices.IndexFunc(CommandTypes, func(row CommandType) bool { return row.Type == name })
-	if i < 0 {
-		return CommandType{}, false
+// CommandTypeOf finds the row of a type; that of an unknown one is empty.
+func CommandTypeOf(name string) (row *CommandType, known bool) {
+	for i := range CommandTypes {
+		if CommandTypes[i].Type == name {
+			return &CommandTypes[i], true
+		}
 	}
-	return CommandTypes[i], true
+	return &CommandType{}, false
 }
 
 // CommandNames are the types of the commands that are wanted, in their order.
-func CommandNames(wanted func(CommandType) bool) []string {
+func CommandNames(wanted func(*CommandType) bool) []string {
 	var names []string
 	for i := range CommandTypes {
 		command := &CommandTypes[i]
-		if wanted(*command) {
+		if wanted(command) {
 			names = append(names, command.Type)
 		}
 	}
@@ -124,9 +122,6 @@ func IsHazardous(name string) bool {
 // ChangesHolds reports whether commands of the type carry a list of holds.
 func ChangesHolds(name string) bool {
 	row, _ := CommandTypeOf(name)
-	if row.params == nil {
-		return false
-	}
-	_, carries := row.params().(*HoldsParams)
+	_, carries := row.params.(*HoldsParams)
 	return carries
 }

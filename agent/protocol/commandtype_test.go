@@ -13,15 +13,15 @@ import (
 func TestH31_CommandTypes(t *testing.T) {
 	t.Parallel()
 	for property, c := range map[string]struct {
-		has  func(CommandType) bool
+		has  func(*CommandType) bool
 		want []string
 	}{
-		"counts toward the limit": {func(c CommandType) bool { return c.Counted }, []string{"vm.delete", "vm.redownload", "license.deactivate"}},
-		"is destructive":          {func(c CommandType) bool { return c.Destructive }, []string{"vm.delete", "vm.redownload", "license.deactivate"}},
-		"changes something":       {func(c CommandType) bool { return c.Changes }, []string{"vm.delete", "vm.lock", "vm.unlock", "vm.restart", "vm.redownload", "license.deactivate", "windows_update.install"}},
-		"is attempted once":       {func(c CommandType) bool { return c.Once }, []string{"vm.restart", "windows_update.check", "windows_update.install"}},
-		"needs no listing":        {func(c CommandType) bool { return !c.Listed }, []string{"inventory.refresh", "policy.refresh"}},
-		"is there": {func(CommandType) bool { return true }, []string{
+		"counts toward the limit": {func(c *CommandType) bool { return c.Counted }, []string{"vm.delete", "vm.redownload", "license.deactivate"}},
+		"is destructive":          {func(c *CommandType) bool { return c.Destructive }, []string{"vm.delete", "vm.redownload", "license.deactivate"}},
+		"changes something":       {func(c *CommandType) bool { return c.Changes }, []string{"vm.delete", "vm.lock", "vm.unlock", "vm.restart", "vm.redownload", "license.deactivate", "windows_update.install"}},
+		"is attempted once":       {func(c *CommandType) bool { return c.Once }, []string{"vm.restart", "windows_update.check", "windows_update.install"}},
+		"needs no listing":        {func(c *CommandType) bool { return !c.Listed }, []string{"inventory.refresh", "policy.refresh"}},
+		"is there": {func(*CommandType) bool { return true }, []string{
 			"vm.delete", "vm.lock", "vm.unlock", "vm.restart", "vm.redownload", "license.deactivate",
 			"windows_update.check", "windows_update.install", "inventory.refresh", "policy.refresh", "diagnostics",
 		}},

@@ -1,7 +1,5 @@
 package protocol
 
-import "slices"
-
 // Change is what became of one virtual machine between two looks: what reasons,
 // events and reports are made of. Before is nil for one that came, Now for one
 // that went.
@@ -108,7 +106,12 @@ func (v *VM) isSharedAmong(others []VM) bool {
 
 // isSeenBy reports whether the account lists the machine, which is another's.
 func (v *VM) isSeenBy(uid uint32) bool {
-	return slices.ContainsFunc(v.SeenBy, func(account Account) bool { return account.UID == uid })
+	for _, account := range v.SeenBy {
+		if account.UID == uid {
+			return true
+		}
+	}
+	return false
 }
 
 // IsListedBy reports whether the account has the machine in its list: its own,

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 )
 
@@ -110,9 +109,15 @@ func (e Envelope) Verify(payloadType string, trusted []TrustedKey, threshold int
 // hasTooMuch reports whether there is more to the signatures than anybody needs: each one
 // by a key that is trusted costs a verification, whoever made it.
 func (e Envelope) hasTooMuch() bool {
-	return len(e.Signatures) > MaxSignatures || slices.ContainsFunc(e.Signatures, func(s Signature) bool {
-		return len(s.KeyID) > maxSignatureText || len(s.Sig) > maxSignatureText
-	})
+	if len(e.Signatures) > MaxSignatures {
+		return true
+	}
+	for _, s := range e.Signatures {
+		if len(s.KeyID) > maxSignatureText || len(s.Sig) > maxSignatureText {
+			return true
+		}
+	}
+	return false
 }
 
 // Unverified is what the envelope says it has. It is for who serves or compares

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"sort"
 	"strings"
-	"time"
 )
 
 // MaxTriggers is how many triggers a check-in carries.
@@ -12,7 +11,7 @@ const MaxTriggers = 64
 
 // SameCause reports whether two triggers are occurrences of one: the same reason
 // for the same virtual machine.
-func (t *Trigger) SameCause(other Trigger) bool {
+func (t *Trigger) SameCause(other *Trigger) bool {
 	return t.Reason == other.Reason && t.VMID == other.VMID
 }
 
@@ -24,18 +23,43 @@ func CoalesceTriggers(lists ...[]Trigger) []Trigger {
 	for _, list := range lists {
 		for i := range list {
 			one := &list[i]
-			at := slices.IndexFunc(joined, one.SameCause)
-			if at < 0 {
+			same := sameCause(joined, one)
+			if same == nil {
 				joined = append(joined, *one)
 				continue
 			}
-			joined[at].Count += one.Count
-			joined[at].FirstAt = slices.MinFunc([]time.Time{joined[at].FirstAt, one.FirstAt}, time.Time.Compare)
-			joined[at].LastAt = slices.MaxFunc([]time.Time{joined[at].LastAt, one.LastAt}, time.Time.Compare)
+			same.Count += one.Count
+			if one.FirstAt.Before(same.FirstAt) {
+				same.FirstAt = one.FirstAt
+			}
+			if one.LastAt.After(same.LastAt) {
+				same.LastAt = one.LastAt
+			}
 		}
 	}
 	sort.SliceStable(joined, func(i, j int) bool { return joined[i].FirstAt.Before(joined[j].FirstAt) })
 	return joined
+}
+
+// sameCause is the trigger in a list that has the cause of another; nil for none.
+func sameCause(list []Trigger, other *Trigger) *Trigger {
+	for i := range list {
+		if list[i].SameCause(other) {
+			return &list[i]
+		}
+	}
+	return nil
+}
+
+// HasNewCause reports whether one of the triggers has a cause that none of those
+// before has.
+func HasNewCause(before, now []Trigger) bool {
+	for i := range now {
+		if sameCause(before, &now[i]) == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // ReasonWords is the reasons of triggers, each once, as "app_launch, daily".

@@ -6,7 +6,6 @@ package watch
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -140,7 +139,12 @@ func (b *Inbox) Tell(hint Hint) {
 
 // dropMachines forgets what was said of virtual machines: a look finds it all.
 func (b *Inbox) dropMachines() {
-	kept := slices.DeleteFunc(b.hints, func(hint Hint) bool { return hint.VMID != "" })
+	kept := b.hints[:0]
+	for _, hint := range b.hints {
+		if hint.VMID == "" {
+			kept = append(kept, hint)
+		}
+	}
 	b.reset()
 	b.hints = append(kept[:min(len(kept), maxHints/2)], Hint{})
 	for _, hint := range b.hints {

@@ -135,11 +135,12 @@ func compareNeed(a, b *Followed, streaming []uint32) int {
 // No account is there twice. The uids of the others are beyond the limit.
 func chooseStreams(users []Followed, streaming []uint32) (chosen []Followed, beyond []uint32) {
 	seen := make(map[uint32]bool, len(users))
-	chosen = slices.DeleteFunc(slices.Clone(users), func(user Followed) bool {
-		again := seen[user.User.UID]
-		seen[user.User.UID] = true
-		return again
-	})
+	for i := range users {
+		if uid := users[i].User.UID; !seen[uid] {
+			seen[uid] = true
+			chosen = append(chosen, users[i])
+		}
+	}
 	sort.SliceStable(chosen, func(i, j int) bool { return compareNeed(&chosen[i], &chosen[j], streaming) < 0 })
 	room := min(len(chosen), maxStreams)
 	for _, user := range chosen[room:] {

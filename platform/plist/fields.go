@@ -2,7 +2,6 @@ package plist
 
 import (
 	"reflect"
-	"slices"
 	"strings"
 )
 
@@ -35,8 +34,10 @@ func fieldsOf(structure reflect.Type) ([]field, error) {
 		if name == "" {
 			name = member.Name
 		}
-		if slices.ContainsFunc(fields, func(other field) bool { return other.name == name }) {
-			return nil, fail(CodeUnsupported, "%s has two fields for the key %q", structure, name)
+		for _, other := range fields {
+			if other.name == name {
+				return nil, fail(CodeUnsupported, "%s has two fields for the key %q", structure, name)
+			}
 		}
 		fields = append(fields, field{name, member.Index, options == "omitempty"})
 	}

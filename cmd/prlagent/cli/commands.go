@@ -24,7 +24,7 @@ var commandStates = []string{
 
 // commandTypes are the types of all commands.
 func commandTypes() []string {
-	return protocol.CommandNames(func(protocol.CommandType) bool { return true })
+	return protocol.CommandNames(func(*protocol.CommandType) bool { return true })
 }
 
 // commandFilter is which commands are wanted.

@@ -119,7 +119,7 @@ func columnsByID(ids []string) ([]protocol.Column, error) {
 		if !found {
 			return nil, fmt.Errorf("there is no column %q; 'prlagent vms --help' lists them", id)
 		}
-		columns = append(columns, column)
+		columns = append(columns, *column)
 	}
 	return columns, nil
 }

@@ -27,7 +27,7 @@ var offeredCommands = []string{"vm.delete", "vm.lock", "vm.unlock", "vm.restart"
 type commandOptions struct {
 	admin   adminOptions
 	keyFile string
-	row     protocol.CommandType
+	row     *protocol.CommandType
 
 	vm, device string
 	filters    []string

@@ -29,7 +29,7 @@ import (
 // allCommands is what a Mac may be told to allow (DESIGN 8). The profile has
 // every one, so that an admin strikes what they do not want.
 func allCommands() []string {
-	return protocol.CommandNames(func(protocol.CommandType) bool { return true })
+	return protocol.CommandNames(func(*protocol.CommandType) bool { return true })
 }
 
 // preferences are the agent's configuration keys that a profile carries
