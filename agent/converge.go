@@ -90,7 +90,7 @@ func (l *loop) converge(reasons trigger.Set) {
 	applies := enforce.Report(content, l.gates()).State != protocol.PolicyNotApplicable
 	released := content.Released || l.agent.parts.enforcer.LocksReleased() != nil
 	if !applies || !content.InForce() && !released {
-		l.agent.parts.enforcer.Adopt(policy.Content{})
+		l.agent.parts.enforcer.Adopt(&policy.Content{})
 		return
 	}
 	if l.failed != "" || l.known.look.At.IsZero() {
@@ -112,7 +112,7 @@ type demand struct {
 	mode     string
 }
 
-func demandOf(content policy.Content) demand {
+func demandOf(content *policy.Content) demand {
 	return demand{content.Pointer, content.Released, content.Mode}
 }
 
@@ -132,11 +132,11 @@ func (l *loop) convergeOnContent() {
 }
 
 // situation is what a plan starts from.
-func (l *loop) situation(content policy.Content, reasons trigger.Set) *enforce.Situation {
+func (l *loop) situation(content *policy.Content, reasons trigger.Set) *enforce.Situation {
 	look, configuration := l.known.look, l.known.configuration
 	version, _ := prlctl.ParseVersion(look.Product.Version)
 	situation := &enforce.Situation{
-		Content: content, Enforce: configuration.Mode == config.ModeEnforce && content.Allows(),
+		Content: *content, Enforce: configuration.Mode == config.ModeEnforce && content.Allows(),
 		AllowUnprovenLocks: configuration.AllowUnprovenLocks, VendorGates: configuration.VendorGates, NotifyUsers: configuration.NotifyUsers,
 		Trusted: l.portal.client.State().TrustedTime, Mark: l.known.mark, Version: version, Whole: !look.Truncated,
 		System:  strings.TrimSpace(look.Host.MacOS + " " + look.Host.MacOSBuild),

@@ -20,7 +20,7 @@ type exchanger interface {
 	Do(context.Context, *protocol.Report, checkin.Extra) (*checkin.Outcome, error)
 	Acknowledged(*protocol.Report) bool
 	State() *checkin.State
-	Content() policy.Content
+	Content() *policy.Content
 	Refresh(ctx context.Context, retry bool) []protocol.Event
 	Close()
 }
@@ -41,7 +41,7 @@ func (*noExchange) Do(context.Context, *protocol.Report, checkin.Extra) (*checki
 
 func (n *noExchange) Acknowledged(report *protocol.Report) bool { return n.onDisk.Acknowledged(report) }
 func (n *noExchange) State() *checkin.State                     { return n.onDisk.State() }
-func (n *noExchange) Content() policy.Content                   { return n.onDisk.Content() }
+func (n *noExchange) Content() *policy.Content                  { return n.onDisk.Content() }
 func (n *noExchange) Refresh(ctx context.Context, retry bool) []protocol.Event {
 	return n.onDisk.Refresh(ctx, retry)
 }

@@ -223,16 +223,16 @@ func (f *fakePortal) State() *checkin.State {
 // fakePolicy manages nothing.
 const fakePolicy = `{"schema": 1, "policy_id": "finance", "revision": 7, "name": "Finance"}`
 
-func (f *fakePortal) Content() policy.Content {
+func (f *fakePortal) Content() *policy.Content {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	report := f.policy
-	content := policy.Content{
+	content := &policy.Content{
 		Verified: report.State == protocol.PolicyFetched, HeadVersion: report.HeadVersion, Document: []byte(cmp.Or(f.document, fakePolicy)), Code: report.Code,
 		Pointer: protocol.PolicyPointer{PolicyID: report.PolicyID, Revision: report.Revision, SHA256: report.SHA256},
 	}
 	if f.shape != nil {
-		f.shape(&content)
+		f.shape(content)
 	}
 	return content
 }

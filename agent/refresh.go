@@ -50,7 +50,7 @@ func (l *loop) onRefreshed(events []protocol.Event) {
 
 // inForce says of a policy where it is from, for whom it is, and which mode is in
 // force: the weaker of what the configuration and the head say.
-func inForce(c *config.Config, content policy.Content) localapi.InForce {
+func inForce(c *config.Config, content *policy.Content) localapi.InForce {
 	shown := localapi.InForce{
 		Source: content.Source, CandidatePercent: content.CandidatePercent, ExpiresAt: utc(content.ExpiresAt),
 		Mode: c.Mode, ModeOf: policy.FromConfiguration,

@@ -161,7 +161,7 @@ func newRingMac(t *testing.T, folder string, portal *ringPortal) (mac *ringMac, 
 
 // checkIn checks in, and obeys what that brought. It gives the calls of the tool,
 // and what is in force.
-func (m *ringMac) checkIn() ([]string, policy.Content) {
+func (m *ringMac) checkIn() ([]string, *policy.Content) {
 	m.t.Helper()
 	m.sets = nil
 	if _, err := m.client.Do(m.t.Context(), &protocol.Report{}, checkin.Extra{}); err != nil {
@@ -171,7 +171,7 @@ func (m *ringMac) checkIn() ([]string, policy.Content) {
 	for range 5 {
 		vm, _ := m.Get(m.t.Context(), policyVM)
 		planned, err := m.enforcer.Plan(&enforce.Situation{
-			Content: content, Enforce: content.Allows(), Mark: m.enforcer.Mark(), Version: prlctl.Version{Major: 26, Minor: 4}, Whole: true,
+			Content: *content, Enforce: content.Allows(), Mark: m.enforcer.Mark(), Version: prlctl.Version{Major: 26, Minor: 4}, Whole: true,
 			Machines: []*enforce.Machine{{Facts: policy.Machine{Key: protocol.VMKey{ID: policyVM, UID: 501}, VM: vm, AtWork: true}, Owner: enforce.Owner{User: platform.User{Name: "alice", UID: 501}}, ConfigHash: vm.ConfigHash()}},
 		})
 		if err != nil {

@@ -16,7 +16,7 @@ const dictionaryKey = "configuration"
 
 // Content gives the last good policy, and why there is nothing newer. A policy of
 // the configuration wins over signed ones.
-func (c *Client) Content() policy.Content {
+func (c *Client) Content() *policy.Content {
 	var record, kept policyRecord
 	var problem contentProblem
 	var found, isKept bool
@@ -35,7 +35,7 @@ func (c *Client) Content() policy.Content {
 	case now.Decides():
 		return dictionaryContent(&now.Pointer, now.Document, "")
 	case err != nil:
-		return policy.Content{Unreadable: true, Code: protocol.CodeOf(err)}
+		return &policy.Content{Unreadable: true, Code: protocol.CodeOf(err)}
 	case now.Refused && isKept:
 		return dictionaryContent(&kept.Pointer, kept.Document, protocol.CodeConfigInvalid)
 	case now.Refused:
@@ -45,16 +45,16 @@ func (c *Client) Content() policy.Content {
 	}
 	switch {
 	case !found && !now.Refused && len(c.options.PolicyKeys) == 0:
-		return policy.Content{Code: protocol.CodeNoPolicyKeys}
+		return &policy.Content{Code: protocol.CodeNoPolicyKeys}
 	case !found:
-		return policy.Content{Code: problem.Code}
+		return &policy.Content{Code: problem.Code}
 	}
 	return c.contentOf(&record, problem.Code)
 }
 
-func (c *Client) contentOf(record *policyRecord, code protocol.Code) policy.Content {
+func (c *Client) contentOf(record *policyRecord, code protocol.Code) *policy.Content {
 	now, head := c.expiryTime(), &record.Head
-	content := policy.Content{
+	content := &policy.Content{
 		Verified: true, Source: policy.FromHead, HeadVersion: head.HeadVersion, Mode: head.Mode, Released: record.isReleased(),
 		ExpiresAt: head.ExpiresAt, Expired: !now.Before(head.ExpiresAt), ExpiresSoon: !now.Add(policy.ExpiryNotice).Before(head.ExpiresAt), Code: code,
 	}
@@ -65,11 +65,11 @@ func (c *Client) contentOf(record *policyRecord, code protocol.Code) policy.Cont
 	return content
 }
 
-func dictionaryContent(pointer *protocol.PolicyPointer, document []byte, code protocol.Code) policy.Content {
+func dictionaryContent(pointer *protocol.PolicyPointer, document []byte, code protocol.Code) *policy.Content {
 	if document == nil {
 		code = "" // nothing stays in force
 	}
-	return policy.Content{Verified: true, Source: policy.FromConfiguration, Pointer: *pointer, Document: document, Released: document == nil, Code: code}
+	return &policy.Content{Verified: true, Source: policy.FromConfiguration, Pointer: *pointer, Document: document, Released: document == nil, Code: code}
 }
 
 // keepDictionary stores the policy of the configuration, and forgets it once

@@ -288,7 +288,7 @@ func dictionaryOf(revision uint64) policy.Dictionary {
 }
 
 // profile makes the policy of the configuration another one, as the loop does.
-func (b *bench) profile(dictionary policy.Dictionary) policy.Content {
+func (b *bench) profile(dictionary policy.Dictionary) *policy.Content {
 	b.options.Policy = dictionary
 	b.configure()
 	b.client.Refresh(b.t.Context(), true)

@@ -221,10 +221,10 @@ func (e *Enforcer) NeedsSpace(vm *prlctl.VM) bool {
 
 // Adopt makes the content's document the one that NeedsConfig goes by, and reports
 // whether there is one that manages anything.
-func (e *Enforcer) Adopt(content policy.Content) bool {
+func (e *Enforcer) Adopt(content *policy.Content) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.parse(&content)
+	e.parse(content)
 	document := e.parsed.document
 	return document != nil && (document.ManagesVMs() || document.ManagesControls())
 }

@@ -532,7 +532,7 @@ func (l *lab) converge() {
 }
 
 // report is what is told.
-func (l *lab) report() protocol.PolicyReport { return l.enforcer.Report(l.content, Gates{}) }
+func (l *lab) report() protocol.PolicyReport { return l.enforcer.Report(&l.content, Gates{}) }
 
 // told are the verdicts that the portal is told, but for what is simply in place.
 func (l *lab) told() (told []protocol.VerdictGroup) {

@@ -300,7 +300,7 @@ func (e *Enforcer) makeReport(content *policy.Content, enforce bool) *told {
 }
 
 // Report says how far the policy is carried out.
-func (e *Enforcer) Report(content policy.Content, gates Gates) protocol.PolicyReport {
+func (e *Enforcer) Report(content *policy.Content, gates Gates) protocol.PolicyReport {
 	report := Report(content, gates)
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -308,7 +308,7 @@ func (e *Enforcer) Report(content policy.Content, gates Gates) protocol.PolicyRe
 	case e.broken != nil && content.InForce():
 		report.State, report.Code = protocol.PolicyFailed, cmp.Or(protocol.CodeOf(e.broken), protocol.CodeStoreDamaged)
 		return report
-	case report.State == protocol.PolicyNotApplicable, report.State == protocol.PolicyFailed, e.report.Plan != planKey(&content):
+	case report.State == protocol.PolicyNotApplicable, report.State == protocol.PolicyFailed, e.report.Plan != planKey(content):
 		return report
 	}
 	// A Mac that only monitors has fetched the policy, and no more.

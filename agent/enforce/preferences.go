@@ -141,7 +141,7 @@ func (e *Enforcer) updateSource(s *Situation) policy.UpdateSource {
 
 // readForced reads what MDM profiles force for each account.
 func (e *Enforcer) readForced(s *Situation) {
-	e.Adopt(s.Content)
+	e.Adopt(&s.Content)
 	if e.options.Forced == nil || !e.NeedsPreferences() {
 		return
 	}

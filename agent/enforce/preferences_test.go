@@ -32,7 +32,7 @@ func TestUPD_12_EveryUserOfTheMac(t *testing.T) {
 	d.change(501, "mine", "stays")
 	d.settle()
 	d.want("501 update_policy: in_place", "501 update_check: in_place", "502 update_policy: in_place")
-	if report := d.enforcer.Report(d.content, Gates{}); report.State != protocol.PolicyConverged || report.Counts[protocol.StrengthReverted] != 4 {
+	if report := d.enforcer.Report(&d.content, Gates{}); report.State != protocol.PolicyConverged || report.Counts[protocol.StrengthReverted] != 4 {
 		t.Errorf("report %+v", report)
 	}
 	for _, uid := range []uint32{501, 502} {
@@ -105,7 +105,7 @@ func TestUPD_09_H44_WhileTheApplicationRuns(t *testing.T) {
 	d.runs[501] = []string{"7@1"}
 	d.settle()
 	d.want("501 update_policy: pending pending_restart", "502 update_policy: in_place")
-	if report := d.enforcer.Report(d.content, Gates{}); report.State != protocol.PolicyConverging {
+	if report := d.enforcer.Report(&d.content, Gates{}); report.State != protocol.PolicyConverging {
 		t.Errorf("state %s", report.State)
 	}
 	// It quits, and our write is lost.

@@ -173,7 +173,7 @@ func TestH46_APlanThatIsOlderThanALaterLook(t *testing.T) {
 		"released":            {func(l *lab, _ *fakeVM) { l.content.Released = true }, ""},
 		"adopted, not planned": {func(l *lab, _ *fakeVM) {
 			l.content = contentOf(`"clipboard":"bidirectional"`, 8)
-			l.enforcer.Adopt(l.content)
+			l.enforcer.Adopt(&l.content)
 			l.look = func(*Situation) { l.t.Fatal("planned") }
 		}, ""},
 	} {

@@ -32,7 +32,7 @@ func (g Gates) closed() bool {
 // Report says what there is of a policy, whatever becomes of its settings
 // (Enforcer.Report): one that was verified is fetched, and stale once its head has
 // expired. Content that was refused stays refused: no gate hides an attack.
-func Report(content policy.Content, gates Gates) protocol.PolicyReport {
+func Report(content *policy.Content, gates Gates) protocol.PolicyReport {
 	report := fetched(content)
 	if report.State == protocol.PolicyFailed || !gates.closed() {
 		return report
@@ -46,7 +46,7 @@ func Report(content policy.Content, gates Gates) protocol.PolicyReport {
 // fetched reports what there is of content: none, fetched, or stale, with the
 // reason why there is nothing newer; failed where nothing good was ever found. A
 // released policy is none, with the head's version.
-func fetched(content policy.Content) protocol.PolicyReport {
+func fetched(content *policy.Content) protocol.PolicyReport {
 	report := protocol.PolicyReport{State: protocol.PolicyNone, Code: content.Code, HeadVersion: content.HeadVersion}
 	switch {
 	case content.Unreadable, !content.Verified && content.Code != "" && content.Code != protocol.CodeNoPolicyKeys:

@@ -36,7 +36,7 @@ func TestTRG_15_H43_VendorGates(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := Report(c.content, Gates{Vendor: c.gates, ProductVersion: c.version})
+			got := Report(&c.content, Gates{Vendor: c.gates, ProductVersion: c.version})
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("policy (-want +got):\n%s", diff)
 			}
@@ -71,7 +71,7 @@ func TestWhatIsSaidOfContent(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if diff := cmp.Diff(c.want, Report(c.content, Gates{})); diff != "" {
+			if diff := cmp.Diff(c.want, Report(&c.content, Gates{})); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})

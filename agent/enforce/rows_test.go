@@ -88,7 +88,7 @@ func TestPOL_20_WordsThatAreCounted(t *testing.T) {
 				for range 4 {
 					l.apply()
 				}
-				report := l.enforcer.Report(l.content, c.gates)
+				report := l.enforcer.Report(&l.content, c.gates)
 				if report.State != c.state || len(report.Counts) != len(c.counts) {
 					l.t.Errorf("state %s, counts %v", report.State, report.Counts)
 				}

@@ -13,7 +13,8 @@ func TestViewIsOfTheDocumentInForce(t *testing.T) {
 		if view := l.enforcer.View(); view.At.IsZero() || len(view.Settings) == 0 {
 			l.t.Fatalf("planned at %s, %d settings", view.At, len(view.Settings))
 		}
-		l.enforcer.Adopt(contentOf(`"no_tools_autoupdate": true`, 9))
+		next := contentOf(`"no_tools_autoupdate": true`, 9)
+		l.enforcer.Adopt(&next)
 		if view := l.enforcer.View(); !view.At.IsZero() || len(view.Settings) > 0 || view.Document == nil {
 			l.t.Errorf("before the next plan: planned at %s, %d settings", view.At, len(view.Settings))
 		}

@@ -42,7 +42,7 @@ type Content struct {
 }
 
 // InForce reports whether the document is to be obeyed.
-func (c Content) InForce() bool { return c.Verified && !c.Released && c.Document != nil }
+func (c *Content) InForce() bool { return c.Verified && !c.Released && c.Document != nil }
 
 // Allows reports whether the mode of the head lets the configuration enforce.
-func (c Content) Allows() bool { return c.Mode != protocol.ModeMonitor }
+func (c *Content) Allows() bool { return c.Mode != protocol.ModeMonitor }

@@ -323,7 +323,7 @@ func (m *trialMac) look() (*enforce.Situation, error) {
 		return nil, err
 	}
 	s := &enforce.Situation{Content: m.content, Enforce: !m.monitor, AllowUnprovenLocks: m.locks, Mark: m.enforcer.Mark(), Capabilities: m.flags, Version: m.flags.Version, Whole: true}
-	m.enforcer.Adopt(m.content)
+	m.enforcer.Adopt(&m.content)
 	for _, made := range state.VMs {
 		account, _ := state.userByName(made.Owner)
 		user := platform.User{Name: account.Name, UID: uint32(account.UID), Home: account.home()}
