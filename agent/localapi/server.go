@@ -149,23 +149,34 @@ func (s peerSession) mayAsk() (wait time.Duration, ok bool) {
 type apiHandler struct{ options Options }
 
 type apiEndpoint struct {
+	path   string
 	method string
 	admin  bool // refused for everyone else
 	named  bool // refused where the directory does not say who asks
 	serve  func(*apiHandler, http.ResponseWriter, *http.Request, Actor)
 }
 
-var apiEndpoints = map[string]apiEndpoint{
-	"/v1/status":   {http.MethodGet, false, false, (*apiHandler).serveStatus},
-	"/v1/vms":      {http.MethodGet, false, true, (*apiHandler).serveInventory},
-	"/v1/policy":   {http.MethodGet, false, true, (*apiHandler).servePolicy},
-	"/v1/commands": {http.MethodGet, false, true, (*apiHandler).serveCommands},
-	"/v1/events":   {http.MethodGet, false, true, (*apiHandler).serveEvents},
-	"/v1/checkin":  {http.MethodPost, true, true, (*apiHandler).serveCheckin},
-	"/v1/byhand":   {http.MethodPost, true, true, (*apiHandler).serveByHand},
-	"/v1/passwd":   {http.MethodPost, true, true, (*apiHandler).serveGuestPassword},
-	"/v1/report":   {http.MethodGet, true, true, (*apiHandler).serveSentReport},
-	"/v1/placed":   {http.MethodGet, true, true, (*apiHandler).servePlaced},
+var apiEndpoints = []apiEndpoint{
+	{"/v1/status", http.MethodGet, false, false, (*apiHandler).serveStatus},
+	{"/v1/vms", http.MethodGet, false, true, (*apiHandler).serveInventory},
+	{"/v1/policy", http.MethodGet, false, true, (*apiHandler).servePolicy},
+	{"/v1/commands", http.MethodGet, false, true, (*apiHandler).serveCommands},
+	{"/v1/events", http.MethodGet, false, true, (*apiHandler).serveEvents},
+	{"/v1/checkin", http.MethodPost, true, true, (*apiHandler).serveCheckin},
+	{"/v1/byhand", http.MethodPost, true, true, (*apiHandler).serveByHand},
+	{"/v1/passwd", http.MethodPost, true, true, (*apiHandler).serveGuestPassword},
+	{"/v1/report", http.MethodGet, true, true, (*apiHandler).serveSentReport},
+	{"/v1/placed", http.MethodGet, true, true, (*apiHandler).servePlaced},
+}
+
+// endpointAt is nil where there is nothing at a path.
+func endpointAt(path string) *apiEndpoint {
+	for i := range apiEndpoints {
+		if apiEndpoints[i].path == path {
+			return &apiEndpoints[i]
+		}
+	}
+	return nil
 }
 
 // ServeHTTP finds the endpoint and decides whether the actor may use it.
@@ -182,8 +193,8 @@ func (h *apiHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w = &countedWriter{ResponseWriter: w, charge: func(units int) { caller.rate.charge(caller.peer.UID, units) }}
-	found, ok := apiEndpoints[r.URL.Path]
-	if !ok {
+	found := endpointAt(r.URL.Path)
+	if found == nil {
 		h.writeRefusal(w, http.StatusNotFound, protocol.CodeBadRequest, "There is nothing at this path.")
 		return
 	}

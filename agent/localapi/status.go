@@ -98,19 +98,30 @@ type Health struct {
 
 // unansweredStates are the words for a daemon that gives no answer, by the code
 // of a Client's error.
-var unansweredStates = map[protocol.Code]string{
-	protocol.CodeDaemonNotRunning: NotRunning, protocol.CodeDaemonSilent: NotAnswering, protocol.CodeDaemonMissing: NotInstalled,
+var unansweredStates = []struct {
+	code protocol.Code
+	word string
+}{
+	{protocol.CodeDaemonNotRunning, NotRunning}, {protocol.CodeDaemonSilent, NotAnswering}, {protocol.CodeDaemonMissing, NotInstalled},
 }
 
 // UnansweredState is the health word of a Mac whose daemon a Client got no answer
 // from, by the error; empty if it answered.
-func UnansweredState(err error) string { return unansweredStates[protocol.CodeOf(err)] }
+func UnansweredState(err error) string {
+	code := protocol.CodeOf(err)
+	for _, state := range unansweredStates {
+		if state.code == code {
+			return state.word
+		}
+	}
+	return ""
+}
 
 // UnansweredCode is the code of such a word.
-func UnansweredCode(state string) protocol.Code {
-	for code, word := range unansweredStates {
-		if word == state {
-			return code
+func UnansweredCode(word string) protocol.Code {
+	for _, state := range unansweredStates {
+		if state.word == word {
+			return state.code
 		}
 	}
 	return ""
