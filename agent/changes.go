@@ -13,43 +13,57 @@ import (
 // state. The first look of a process has nothing of that kind to be compared
 // with; but who is who, and in which bundle, was remembered.
 func changes(before, now *inventory.Look) []protocol.Event {
-	events := renamedAccounts(before, now)
+	found := &changesAt{now: now}
+	found.addRenamedAccounts(before)
 	if before.At.IsZero() {
 		for _, change := range protocol.CompareVMs(asSeen(before.VMs), now.VMs, now.Truncated) {
-			events = append(events, bundleEvents(now, change)...)
+			found.addBundle(change)
 		}
-		return events
+		return found.events
 	}
 	for _, change := range protocol.CompareVMs(before.VMs, now.VMs, now.Truncated) {
-		events = append(events, bundleEvents(now, change)...)
+		found.addBundle(change)
 		if !isOutage(before, now, change) {
-			events = append(events, eventsOf(now, change)...)
+			found.addChange(change)
 		}
 	}
-	events = append(events, productEvents(before, now)...)
-	if had, has := before.Product.Edition, now.Product.Edition; had != "" && has != "" && had != has {
-		events = append(events, newEvent(now.At, "product_edition", "", "from", had, "to", has))
-	}
-	if before.Product.State != now.Product.State {
-		events = append(events, newEvent(now.At, "product_state", now.Product.Gaps["pd_state"],
-			"from", cmp.Or(before.Product.State, "unknown"), "to", cmp.Or(now.Product.State, "unknown")))
-	}
-	return events
+	found.addProduct(&before.Product, &now.Product)
+	return found.events
 }
 
-// productEvents tell that Parallels Desktop came, went, or is another version. Of
-// one whose version cannot be read nothing is told.
-func productEvents(before, now *inventory.Look) []protocol.Event {
-	had, has := &before.Product, &now.Product
+// changesAt gathers the events of a look.
+type changesAt struct {
+	now    *inventory.Look
+	events []protocol.Event
+}
+
+// add adds an event; data comes in pairs of key and value.
+func (c *changesAt) add(kind string, code protocol.Code, data ...string) {
+	c.events = append(c.events, newEvent(c.now.At, kind, code, data...))
+}
+
+// addAbout adds an event about a machine.
+func (c *changesAt) addAbout(vm *protocol.VM, kind string, code protocol.Code, data ...string) {
+	c.add(kind, code, append([]string{"uid", fmt.Sprint(vm.UID), "user_name", vm.Owner, "vm_id", vm.ID, "vm_name", vm.Name}, data...)...)
+}
+
+// addProduct tells that Parallels Desktop came, went, is another version or edition,
+// or in another state. Of a version or an edition that cannot be read nothing is told.
+func (c *changesAt) addProduct(had, has *protocol.Product) {
 	switch {
 	case !had.Installed && has.Installed:
-		return []protocol.Event{newEvent(now.At, "product_installed", "", "version", has.Version, "build", has.Build)}
+		c.add("product_installed", "", "version", has.Version, "build", has.Build)
 	case had.Installed && !has.Installed:
-		return []protocol.Event{newEvent(now.At, "product_removed", "", "version", had.Version, "build", had.Build)}
-	case had.Version == "" || has.Version == "" || had.Version == has.Version && had.Build == has.Build:
-		return nil
+		c.add("product_removed", "", "version", had.Version, "build", had.Build)
+	case had.Version != "" && has.Version != "" && (had.Version != has.Version || had.Build != has.Build):
+		c.add("product_updated", "", "from", versionWords(had), "to", versionWords(has))
 	}
-	return []protocol.Event{newEvent(now.At, "product_updated", "", "from", versionWords(had), "to", versionWords(has))}
+	if had.Edition != "" && has.Edition != "" && had.Edition != has.Edition {
+		c.add("product_edition", "", "from", had.Edition, "to", has.Edition)
+	}
+	if had.State != has.State {
+		c.add("product_state", has.Gaps["pd_state"], "from", cmp.Or(had.State, "unknown"), "to", cmp.Or(has.State, "unknown"))
+	}
 }
 
 func versionWords(product *protocol.Product) string {
@@ -85,23 +99,21 @@ func isListed(look *inventory.Look, uid uint32) bool {
 	return true
 }
 
-// renamedAccounts are the accounts that are called something else than before.
+// addRenamedAccounts tells of accounts that are called something else than before.
 // What one without a record is called depends on whether it is at the console.
-func renamedAccounts(before, now *inventory.Look) []protocol.Event {
+func (c *changesAt) addRenamedAccounts(before *inventory.Look) {
 	names := make(map[uint32]string, len(before.Users))
 	for i := range before.Users {
 		if user := &before.Users[i]; user.IsLookedAt() {
 			names[user.UID] = user.Name
 		}
 	}
-	var events []protocol.Event
-	for i := range now.Users {
-		user := &now.Users[i]
+	for i := range c.now.Users {
+		user := &c.now.Users[i]
 		if had := names[user.UID]; had != "" && had != user.Name && user.IsLookedAt() {
-			events = append(events, newEvent(now.At, "account_renamed", "", "uid", fmt.Sprint(user.UID), "user_name", user.Name, "from", had))
+			c.add("account_renamed", "", "uid", fmt.Sprint(user.UID), "user_name", user.Name, "from", had)
 		}
 	}
-	return events
 }
 
 // asSeen are remembered rows, to be compared with a look by what does not go
@@ -114,40 +126,29 @@ func asSeen(remembered []protocol.VM) []protocol.VM {
 	return rows
 }
 
-// bundleEvents tell that a machine is in another bundle than before: it was
-// restored from a copy, or moved to another volume (H21).
-func bundleEvents(now *inventory.Look, change protocol.Change) []protocol.Event {
-	if !change.BundleChanged() || change.Now.Stale != "" {
-		return nil
+// addBundle tells that a machine is in another bundle than before: it was restored
+// from a copy, or moved to another volume (H21).
+func (c *changesAt) addBundle(change protocol.Change) {
+	if change.BundleChanged() && change.Now.Stale == "" {
+		c.addAbout(change.Now, "vm_bundle_changed", "")
 	}
-	return about(now, change.Now, "vm_bundle_changed", "")
 }
 
-// eventsOf is what a person may want to know of a change beside: at most one
+// addChange tells what a person may want to know of a change beside: at most one
 // event.
-func eventsOf(now *inventory.Look, change protocol.Change) []protocol.Event {
-	switch {
-	case change.Came():
-		return about(now, change.Now, "vm_added", "", "state", change.Now.State)
-	case change.Went():
-		return about(now, change.Before, "vm_removed", "")
-	}
+func (c *changesAt) addChange(change protocol.Change) {
 	old, vm := change.Before, change.Now
 	switch {
+	case change.Came():
+		c.addAbout(vm, "vm_added", "", "state", vm.State)
+	case change.Went():
+		c.addAbout(old, "vm_removed", "")
 	case old.Stale == "" && vm.Stale != "":
-		return about(now, vm, "vm_stale", vm.Stale)
+		c.addAbout(vm, "vm_stale", vm.Stale)
 	case vm.Stale != "":
-		return nil
 	case old.State != vm.State:
-		return about(now, vm, "vm_state", "", "from", old.State, "to", vm.State)
+		c.addAbout(vm, "vm_state", "", "from", old.State, "to", vm.State)
 	case old.Name != vm.Name:
-		return about(now, vm, "vm_renamed", "", "from", old.Name)
+		c.addAbout(vm, "vm_renamed", "", "from", old.Name)
 	}
-	return nil
-}
-
-// about is one event about a machine.
-func about(now *inventory.Look, vm *protocol.VM, kind string, code protocol.Code, data ...string) []protocol.Event {
-	data = append([]string{"uid", fmt.Sprint(vm.UID), "user_name", vm.Owner, "vm_id", vm.ID, "vm_name", vm.Name}, data...)
-	return []protocol.Event{newEvent(now.At, kind, code, data...)}
 }

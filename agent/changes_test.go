@@ -117,7 +117,9 @@ func TestAnotherVersionOfTheProductIsAnEvent(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if diff := cmp.Diff(test.want, productEvents(&inventory.Look{Product: test.before}, &inventory.Look{At: at, Product: test.now})); diff != "" {
+			found := &changesAt{now: &inventory.Look{At: at}}
+			found.addProduct(&test.before, &test.now)
+			if diff := cmp.Diff(test.want, found.events); diff != "" {
 				t.Error(diff)
 			}
 		})
