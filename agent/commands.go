@@ -134,7 +134,6 @@ func (c *commands) know(known *knowledge, portal exchanger) {
 		owners[vm.ID] = append(owners[vm.ID], vm.UID)
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.portal, _ = portal.(commandPortal)
 	c.trust, c.notifyUsers = trustOf(known.configuration), known.configuration.NotifyUsers
 	c.mac.DeviceID = portal.State().DeviceID
@@ -142,6 +141,7 @@ func (c *commands) know(known *knowledge, portal exchanger) {
 		c.mac.Serial = cmp.Or(host.Serial, host.HardwareUUID)
 	}
 	c.mac.Owners = func(id string) []uint32 { return owners[id] }
+	c.mu.Unlock()
 }
 
 // trustOf is what a configuration says of commands.
@@ -262,18 +262,19 @@ type moments struct {
 
 func (m *moments) note(began time.Time) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.last = began
 	if m.changed != nil {
 		close(m.changed)
 		m.changed = nil
 	}
+	m.mu.Unlock()
 }
 
 func (m *moments) newest() time.Time {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.last
+	last := m.last
+	m.mu.Unlock()
+	return last
 }
 
 // wait returns once there is one that began at a time or later.

@@ -46,12 +46,12 @@ func openEventLog(state *store.Store, log *zerolog.Logger) (*eventLog, error) {
 // add keeps the events in one commit and wakes those who follow.
 func (e *eventLog) add(events ...protocol.Event) {
 	if len(events) > 0 {
-		e.addWith(func(*store.Tx) error { return nil }, events...)
+		e.addWith(nil, events...)
 	}
 }
 
-// addWith keeps the events in one commit with what belongs to them, and reports
-// whether it could.
+// addWith keeps the events in one commit with what belongs to them, if there is
+// anything, and reports whether it could.
 func (e *eventLog) addWith(together func(*store.Tx) error, events ...protocol.Event) bool {
 	return e.commit(together, events...) == nil
 }
@@ -60,8 +60,10 @@ func (e *eventLog) addWith(together func(*store.Tx) error, events ...protocol.Ev
 func (e *eventLog) commit(together func(*store.Tx) error, events ...protocol.Event) error {
 	last := e.newest()
 	err := e.store.Update(func(tx *store.Tx) error {
-		if err := together(tx); err != nil {
-			return err
+		if together != nil {
+			if err := together(tx); err != nil {
+				return err
+			}
 		}
 		for i := range events {
 			seq, err := appendEvent(tx, &events[i])
@@ -172,8 +174,9 @@ func flushed(tx *store.Tx, seq uint64) (events []protocol.Event, err error) {
 
 func (e *eventLog) newest() uint64 {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.last
+	last := e.last
+	e.mu.Unlock()
+	return last
 }
 
 // EventsChanged is closed as soon as EventsSince has something new for the
@@ -209,15 +212,16 @@ func (e *eventLog) endedUnseen() bool {
 // failure is why the last events could not be kept; empty if they could.
 func (e *eventLog) failure() protocol.Code {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.failed
+	code := e.failed
+	e.mu.Unlock()
+	return code
 }
 
 // restart begins the numbers anew, after the ring was erased.
 func (e *eventLog) restart() {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	e.last = 0
+	e.mu.Unlock()
 }
 
 // newEvent makes an event of the given type; data comes in pairs of key and value.

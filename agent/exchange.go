@@ -114,15 +114,14 @@ type exchange struct {
 func (e *exchange) run(ctx context.Context, ended chan<- *exchange) {
 	bounded, cancel := context.WithTimeout(ctx, exchangeLimit)
 	defer cancel()
-	e.pass.do(stepExchange, func() (step localapi.Step) {
-		e.outcome, step, e.failure = e.checkIn(bounded)
-		return step
-	})
-	e.pass.do("converge", func() localapi.Step {
-		e.report.Policy = e.agent.parts.enforcer.Report(e.portal.Content(), e.gates)
-		return convergeStep(e.report.Policy)
-	})
-	e.pass.do("report", func() localapi.Step { return e.followUp(bounded) })
+	began := time.Now()
+	var step localapi.Step
+	e.outcome, step, e.failure = e.checkIn(bounded)
+	e.pass.did(stepExchange, began, step)
+	began = time.Now()
+	e.report.Policy = e.agent.parts.enforcer.Report(e.portal.Content(), e.gates)
+	e.pass.did("converge", began, convergeStep(e.report.Policy))
+	e.pass.did("report", time.Now(), e.followUp(bounded))
 	ended <- e
 }
 
@@ -149,7 +148,7 @@ func (e *exchange) checkIn(ctx context.Context) (result *checkin.Outcome, step l
 // that a policy arrived without waiting for the next reason.
 func (e *exchange) followUp(ctx context.Context) localapi.Step {
 	if e.failure != "" || e.portal.Acknowledged(e.report) {
-		return localapi.Step{Outcome: localapi.StepSkipped, Detail: "nothing new"}
+		return nothingNew()
 	}
 	outcome, step, failure := e.checkIn(ctx)
 	e.outcome.RetryAfter = max(e.outcome.RetryAfter, outcome.RetryAfter)

@@ -56,10 +56,10 @@ func (k *actedOn) know(known *knowledge, portal exchanger) {
 	}
 	version, _ := prlctl.ParseVersion(known.look.Product.Version)
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	k.bundles, k.version, k.gates = bundles, version, known.configuration.VendorGates
 	k.uploader, _ = portal.(uploader)
 	k.portal, _ = portal.(commandPortal)
+	k.mu.Unlock()
 }
 
 // now is the likely time of day, which nobody on the Mac can put back.
@@ -94,8 +94,8 @@ func (k *actedOn) onEvent(uid uint32, event prlctl.Event) {
 // hold takes over what holds are in force from now on.
 func (k *actedOn) hold(holds *command.Holds) {
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	k.holds = holds
+	k.mu.Unlock()
 }
 
 func (k *actedOn) isHeld(key protocol.VMKey) bool {
@@ -107,8 +107,9 @@ func (k *actedOn) isHeld(key protocol.VMKey) bool {
 
 func (k *actedOn) lastBundle(key protocol.VMKey) string {
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.bundles[key]
+	bundle := k.bundles[key]
+	k.mu.Unlock()
+	return bundle
 }
 
 // lastRun is when a machine's events told last that it runs. A time that is to come is of a
@@ -129,8 +130,9 @@ var signOnVersion = prlctl.Version{Major: 20, Minor: 1}
 
 func (k *actedOn) isTooOldForSSO() bool {
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.gates && !k.version.IsZero() && k.version.Compare(signOnVersion) < 0
+	isTooOld := k.gates && !k.version.IsZero() && k.version.Compare(signOnVersion) < 0
+	k.mu.Unlock()
+	return isTooOld
 }
 
 func (k *actedOn) upload(ctx context.Context, content []byte) (string, error) {

@@ -48,14 +48,15 @@ func (c *commands) openHolds() (*command.Holds, error) {
 // look, so that what is held is held from the start.
 func (c *commands) trusts(configuration *config.Config) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.trust, c.notifyUsers = trustOf(configuration), configuration.NotifyUsers
+	c.mu.Unlock()
 }
 
 func (c *commands) mayNotify() bool {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.notifyUsers
+	may := c.notifyUsers
+	c.mu.Unlock()
+	return may
 }
 
 // hear takes in what a source says: a machine that runs and is held is not left to the

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"prlagent/agent/checkin"
 	"prlagent/agent/config"
@@ -52,7 +53,7 @@ type look struct {
 
 // run looks, and hands the look over.
 func (l *look) run(ended chan<- *look) {
-	l.pass.do(stepObserve, l.observe)
+	l.pass.did(stepObserve, time.Now(), l.observe())
 	ended <- l
 }
 

@@ -331,11 +331,9 @@ func (l *loop) conclude(end trigger.Conclude) {
 	if l.known.configuration.ServerURL == nil {
 		code = protocol.CodeNotConfigured
 	}
-	ended.pass.do(stepExchange, func() localapi.Step { return skipped(code) })
-	ended.pass.do("converge", func() localapi.Step { return convergeStep(l.policyReport()) })
-	ended.pass.do("report", func() localapi.Step {
-		return localapi.Step{Outcome: localapi.StepSkipped, Detail: "nothing new"}
-	})
+	ended.pass.did(stepExchange, time.Now(), skipped(code))
+	ended.pass.did("converge", time.Now(), convergeStep(l.policyReport()))
+	ended.pass.did("report", time.Now(), nothingNew())
 	asked := ended.asked
 	if l.exchanging != nil && code == protocol.CodeThrottled {
 		l.waiting, asked = slices.Concat(asked, l.waiting), nil

@@ -27,10 +27,9 @@ func newPass(number uint64, count func() uint64, state *store.Store, log *zerolo
 	}
 }
 
-// do makes one step of the pass. One that fails does not stop the next.
-func (p *pass) do(name string, step func() localapi.Step) {
-	began := time.Now()
-	done := step()
+// did notes one step of the pass, which began at a time. One that fails does not stop
+// the next.
+func (p *pass) did(name string, began time.Time, done localapi.Step) {
 	done.Name, done.Millis = name, time.Since(began).Milliseconds()
 	p.Steps = append(p.Steps, done)
 	p.log.Debug().Str("step", name).Str("outcome", done.Outcome).Str("code", string(done.Code)).
@@ -52,6 +51,10 @@ func failed(code protocol.Code, detail string) localapi.Step {
 
 func skipped(code protocol.Code) localapi.Step {
 	return localapi.Step{Outcome: localapi.StepSkipped, Code: code}
+}
+
+func nothingNew() localapi.Step {
+	return localapi.Step{Outcome: localapi.StepSkipped, Detail: "nothing new"}
 }
 
 // convergeStep says how far the policy is carried out.

@@ -82,25 +82,27 @@ func (l *Lanes) takeSlot(ctx context.Context, uid uint32) (chan struct{}, error)
 
 func (l *Lanes) turnOf(uid uint32) chan struct{} {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.turns[uid] == nil {
 		l.turns[uid] = make(chan struct{}, 1)
 	}
-	return l.turns[uid]
+	turn := l.turns[uid]
+	l.mu.Unlock()
+	return turn
 }
 
 // Hanging reports whether the user's newest run hangs, or was killed.
 func (l *Lanes) Hanging(uid uint32) bool {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.hanging[uid]
+	hanging := l.hanging[uid]
+	l.mu.Unlock()
+	return hanging
 }
 
 func (l *Lanes) setHanging(uid uint32, hanging bool) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	delete(l.hanging, uid)
 	if hanging {
 		l.hanging[uid] = true
 	}
+	l.mu.Unlock()
 }

@@ -80,11 +80,11 @@ func (t *tasks) start(uid uint32, work func() any) bool {
 
 func (t *tasks) begun() []uint32 {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	begun := make([]uint32, 0, len(t.outcomes))
 	for uid := range t.outcomes {
 		begun = append(begun, uid)
 	}
+	t.mu.Unlock()
 	return begun
 }
 
@@ -115,13 +115,14 @@ func (t *tasks) wait(ctx context.Context, uid uint32, over <-chan time.Time) (ou
 
 func (t *tasks) outcomeOf(uid uint32) chan any {
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.outcomes[uid]
+	outcome := t.outcomes[uid]
+	t.mu.Unlock()
+	return outcome
 }
 
 // forget is for who took the outcome: nobody else can.
 func (t *tasks) forget(uid uint32) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	delete(t.outcomes, uid)
+	t.mu.Unlock()
 }

@@ -71,9 +71,9 @@ func (l *rateLimiter) charge(uid uint32, units int) {
 		return
 	}
 	l.mutex.Lock()
-	defer l.mutex.Unlock()
 	user := l.user(uid)
 	user.visits.tokens = max(user.visits.tokens-float64(units), -maxDebt)
+	l.mutex.Unlock()
 }
 
 // mayTell reports whether a user who is over the limit is told so once more.

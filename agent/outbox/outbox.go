@@ -104,15 +104,16 @@ func (o *Outbox) Wait(waiting []protocol.Trigger, must bool, together func(*stor
 // Carry gives reasons to the exchange that begins.
 func (o *Outbox) Carry(carried []protocol.Trigger) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	o.reasons.carried = slices.Clone(carried)
+	o.mu.Unlock()
 }
 
 // Carried are the reasons of the exchange that runs which no stored report has.
 func (o *Outbox) Carried() []protocol.Trigger {
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	return slices.Clone(o.reasons.carried)
+	carried := slices.Clone(o.reasons.carried)
+	o.mu.Unlock()
+	return carried
 }
 
 // Unsent are the oldest events that the portal does not have, as many as a
@@ -148,8 +149,8 @@ func (o *Outbox) Lost(events []protocol.Event) (int, error) {
 // Forget empties the outbox after the store was erased.
 func (o *Outbox) Forget() {
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	o.reasons = openReasons{}
+	o.mu.Unlock()
 }
 
 // Update runs one transaction of the exchange: what happens to a report, and
