@@ -58,13 +58,15 @@ func (e *Enforcer) Apply(ctx context.Context, planned *Planned) {
 	if len(planned.HostSteps) > 0 {
 		e.tasks.Start(hostUID, func() *Applied { return e.applyHost(ctx, planned) })
 	}
-	var owners []uint32
-	work := make(map[uint32]*ownersWork)
+	var owners []*ownersWork
 	of := func(uid uint32) *ownersWork {
-		if work[uid] == nil {
-			work[uid], owners = &ownersWork{}, append(owners, uid)
+		for _, owner := range owners {
+			if owner.uid == uid {
+				return owner
+			}
 		}
-		return work[uid]
+		owners = append(owners, &ownersWork{uid: uid})
+		return owners[len(owners)-1]
 	}
 	for i := range planned.Steps {
 		theirs := of(planned.Steps[i].VM.UID)
@@ -74,11 +76,11 @@ func (e *Enforcer) Apply(ctx context.Context, planned *Planned) {
 		theirs := of(v.VM.UID)
 		theirs.suspends = append(theirs.suspends, v)
 	}
-	for _, uid := range owners {
-		e.tasks.Start(uid, func() *Applied {
-			a := e.newApplication(planned, uid)
-			a.run(ctx, work[uid].steps)
-			a.suspend(ctx, work[uid].suspends)
+	for _, work := range owners {
+		e.tasks.Start(work.uid, func() *Applied {
+			a := e.newApplication(planned, work.uid)
+			a.run(ctx, work.steps)
+			a.suspend(ctx, work.suspends)
 			return a.end()
 		})
 	}
@@ -86,22 +88,23 @@ func (e *Enforcer) Apply(ctx context.Context, planned *Planned) {
 
 // ownersWork is what is done for the machines of one account.
 type ownersWork struct {
+	uid      uint32
 	steps    []*policy.Step
 	suspends []*policy.Violation
 }
 
 func (e *Enforcer) newApplication(planned *Planned, uid uint32) *application {
-	return &application{enforcer: e, planned: planned, outcome: Applied{UID: uid}, hashes: make(map[protocol.VMKey]string), seen: make(map[protocol.VMKey]*sight)}
+	return &application{enforcer: e, planned: planned, outcome: Applied{UID: uid}, changed: make(map[protocol.VMKey]*sight), seen: make(map[protocol.VMKey]*sight)}
 }
 
 // end notes that looks from now on see what was done.
 func (a *application) end() *Applied {
 	var changed []protocol.VMKey
-	for key := range a.hashes {
+	for key := range a.changed {
 		changed = append(changed, key)
 	}
 	for _, key := range inOrder(changed) {
-		a.outcome.Wrote = append(a.outcome.Wrote, Written{Key: key, Before: a.planned.Machines[key].ConfigHash, After: a.hashes[key]})
+		a.outcome.Wrote = append(a.outcome.Wrote, Written{Key: key, Before: a.planned.Machines[key].ConfigHash, After: a.changed[key].vm.ConfigHash()})
 	}
 	e := a.enforcer
 	e.mu.Lock()
@@ -122,7 +125,7 @@ type application struct {
 	enforcer *Enforcer
 	planned  *Planned
 	outcome  Applied
-	hashes   map[protocol.VMKey]string // of configurations, as they were seen last
+	changed  map[protocol.VMKey]*sight // machines as they were seen after their last step
 	seen     map[protocol.VMKey]*sight
 	hung     bool          // not even a look at a machine ended in its time
 	hand     policy.Memory // what a person does by hand starts from and leaves; nil: the policy is carried out
@@ -223,7 +226,7 @@ func (a *application) look(ctx context.Context, step *policy.Step) (proven bool,
 	if err != nil {
 		return false, err
 	}
-	a.hashes[step.VM] = vm.ConfigHash()
+	a.changed[step.VM] = a.seen[step.VM]
 	if !step.InFile {
 		return step.Proven(vm, nil), nil
 	}

@@ -53,8 +53,8 @@ func (e *Enforcer) SetByHand(ctx context.Context, s *Situation, hand *Hand, repl
 	}
 	e.running.Go(func() {
 		var each sync.WaitGroup
-		for uid, theirs := range owners {
-			each.Go(func() { e.doFor(ctx, s, hand, uid, theirs) })
+		for _, owner := range owners {
+			each.Go(func() { e.doFor(ctx, s, hand, owner) })
 		}
 		if hand.Setting == nil {
 			each.Go(func() { switches = e.liftSwitches(ctx, s, switches) })
@@ -66,20 +66,19 @@ func (e *Enforcer) SetByHand(ctx context.Context, s *Situation, hand *Hand, repl
 
 // chosen are the machines that are meant, and the same by their owners; and the ids
 // that nobody has.
-func (e *Enforcer) chosen(s *Situation, hand *Hand) (all []*Handed, owners map[uint32][]*Handed) {
+func (e *Enforcer) chosen(s *Situation, hand *Hand) (all []*Handed, owners []*handedOwner) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	found := make(map[string]bool)
-	owners = make(map[uint32][]*Handed)
 	for _, known := range s.Machines {
-		m := *known
-		key := m.Facts.Key
+		key := known.Facts.Key
 		id := strings.ToLower(key.ID)
 		isMeant := len(hand.IDs) == 0 || slices.Contains(hand.IDs, id)
 		if isMeant && (hand.Setting != nil || e.memory[key].HoldsLock()) {
 			found[id] = true
+			m := *known // what is done by hand plans with other facts
 			one := &Handed{Key: key, Machine: &m, Outcome: policy.HandRefused, Code: protocol.CodeDaemonNotRunning}
-			all, owners[key.UID] = append(all, one), append(owners[key.UID], one)
+			all, owners = append(all, one), addHanded(owners, one)
 		}
 	}
 	for _, id := range hand.IDs {
@@ -90,17 +89,33 @@ func (e *Enforcer) chosen(s *Situation, hand *Hand) (all []*Handed, owners map[u
 	return all, owners
 }
 
+// handedOwner is an account with those of its machines that are meant.
+type handedOwner struct {
+	uid    uint32
+	theirs []*Handed
+}
+
+func addHanded(owners []*handedOwner, one *Handed) []*handedOwner {
+	for _, owner := range owners {
+		if owner.uid == one.Key.UID {
+			owner.theirs = append(owner.theirs, one)
+			return owners
+		}
+	}
+	return append(owners, &handedOwner{one.Key.UID, []*Handed{one}})
+}
+
 // handPoll is how often it is asked whether an account's other work is over.
 const handPoll = 100 * time.Millisecond
 
 // doFor does what is wanted for one account, once nothing else is done for it.
-func (e *Enforcer) doFor(ctx context.Context, s *Situation, hand *Hand, uid uint32, theirs []*Handed) {
-	e.inTurn(ctx, uid, func() *Applied {
+func (e *Enforcer) doFor(ctx context.Context, s *Situation, hand *Hand, owner *handedOwner) {
+	e.inTurn(ctx, owner.uid, func() *Applied {
 		a := e.newApplication(&Planned{
 			At: e.now(), Machines: make(map[protocol.VMKey]*Machine), version: s.Version, capabilities: s.Capabilities,
-		}, uid)
+		}, owner.uid)
 		a.hand = make(policy.Memory)
-		for _, one := range theirs {
+		for _, one := range owner.theirs {
 			a.doByHand(ctx, s, hand, one)
 		}
 		return a.end()

@@ -133,7 +133,7 @@ type Enforcer struct {
 	hostOwner    Owner                  // as which the host's switches are read and set
 	shown        shownHost
 	listedBefore map[uint32]bool // by uid: accounts that were listed for an earlier plan
-	leases       map[int]*leaseRecord
+	leases       []*leaseRecord  // in the order of their numbers
 	lastLease    int
 	// lentUntil is when a lease of each switch ended last, and listedAt, by uid, when the
 	// look began that was planned for last of those that listed the account.

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -89,12 +89,23 @@ func (l *Lease) Restore(ctx context.Context) error {
 	e.hostTurn.Lock()
 	defer e.hostTurn.Unlock()
 	e.mu.Lock()
-	record := e.leases[l.number]
+	record := e.leaseOf(l.number)
 	e.mu.Unlock()
 	if record == nil {
 		return nil // its time was over
 	}
 	return e.restore(ctx, record)
+}
+
+// leaseOf is the lease with this number; nil if it was given back. The caller holds the
+// lock.
+func (e *Enforcer) leaseOf(number int) *leaseRecord {
+	for _, record := range e.leases {
+		if record.Number == number {
+			return record
+		}
+	}
+	return nil
 }
 
 // RestoreLeases puts back what is lifted and nobody needs any more: of leases
@@ -129,8 +140,7 @@ func (e *Enforcer) endedLeases() (ended []*leaseRecord) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := e.now()
-	for _, number := range slices.Sorted(maps.Keys(e.leases)) {
-		record := e.leases[number]
+	for _, record := range e.leases {
 		if !record.isLive || !now.Before(record.Until) || record.At.After(now) {
 			ended = append(ended, record)
 		}
@@ -241,7 +251,7 @@ func (e *Enforcer) keepLease(record *leaseRecord) error {
 	if err != nil {
 		return fmt.Errorf("keep what is lifted: %w", err)
 	}
-	e.lastLease, e.leases[record.Number] = record.Number, record
+	e.lastLease, e.leases = record.Number, append(e.leases, record)
 	return nil
 }
 
@@ -252,7 +262,13 @@ func (e *Enforcer) forgetLease(record *leaseRecord) error {
 	if err != nil {
 		return fmt.Errorf("forget what was lifted: %w", err)
 	}
-	delete(e.leases, record.Number)
+	var others []*leaseRecord
+	for _, other := range e.leases {
+		if other.Number != record.Number {
+			others = append(others, other)
+		}
+	}
+	e.leases = others
 	e.ends++
 	for _, name := range record.Switches {
 		e.lentUntil[name] = e.ends
@@ -264,11 +280,11 @@ var leases = store.Collection[*leaseRecord]{Name: "policy_leases"}
 
 // loadLeases finds what an earlier process has left lifted.
 func (e *Enforcer) loadLeases() error {
-	e.leases, e.lastLease, e.stuckLease, e.hostOwner = make(map[int]*leaseRecord), 0, 0, Owner{}
+	e.leases, e.lastLease, e.stuckLease, e.hostOwner = nil, 0, 0, Owner{}
 	e.lentUntil, e.listedAt = make(map[string]Mark), make(map[uint32]Mark)
 	err := e.options.Store.View(func(tx *store.Tx) error {
 		return leases.Each(tx, func(_ string, record *leaseRecord) error {
-			e.leases[record.Number] = record
+			e.leases = append(e.leases, record)
 			e.hostOwner = Owner{User: record.User}
 			e.lastLease = max(e.lastLease, record.Number)
 			return nil
@@ -277,5 +293,6 @@ func (e *Enforcer) loadLeases() error {
 	if err != nil {
 		return fmt.Errorf("recall what is lifted: %w", err)
 	}
+	sort.SliceStable(e.leases, func(i, j int) bool { return e.leases[i].Number < e.leases[j].Number })
 	return nil
 }

@@ -101,7 +101,6 @@ type Collector struct {
 	host        platform.Host     // as it was last readable
 
 	descriptions map[string]*description // as they are in the store, by its keys; nil until they were read
-	configsRead  map[string]time.Time    // by the same keys: see Machine.configChanged
 
 	visiting visiting
 
@@ -116,8 +115,8 @@ func New(sources Sources, lanes *lane.Lanes, state *store.Store, now func() time
 	return &Collector{
 		sources: sources, lanes: lanes, store: state, now: now, log: log,
 		listedAt: make(map[uint32]time.Time), unusedSince: make(map[uint32]time.Time), unlooked: newUnlooked(),
-		configsRead: make(map[string]time.Time), preferences: make(map[uint32]string),
-		visits: lane.NewTasks[*visitOutcome](nil), licenses: lane.NewTasks[*licenseAnswer](nil),
+		preferences: make(map[uint32]string),
+		visits:      lane.NewTasks[*visitOutcome](nil), licenses: lane.NewTasks[*licenseAnswer](nil),
 	}
 }
 
@@ -354,7 +353,7 @@ func (l *look) noteLeftOut(all []protocol.VM) {
 func (l *look) accounts() []Account {
 	var accounts []Account
 	for _, user := range l.users {
-		if !slices.ContainsFunc(l.result.Users, func(listed protocol.UserLook) bool { return listed.UID == user.UID }) {
+		if !l.isListed(user.UID) {
 			continue
 		}
 		account := Account{
@@ -369,6 +368,16 @@ func (l *look) accounts() []Account {
 		accounts = append(accounts, account)
 	}
 	return accounts
+}
+
+// isListed reports whether the look says something of the account.
+func (l *look) isListed(uid uint32) bool {
+	for i := range l.result.Users {
+		if l.result.Users[i].UID == uid {
+			return true
+		}
+	}
+	return false
 }
 
 func (l *look) noteTruncated(detail string) {

@@ -94,11 +94,17 @@ func (l *look) accountsFor(process *vmProcess) []uint32 {
 // mayRun reports whether the process may be this machine's: it has its id, and
 // its account lists it, or nobody knows which account's it is. Of a shared
 // machine it may be any account's that lists it.
-func (l *look) mayRun(process vmProcess, m *Machine) bool {
+func (l *look) mayRun(process *vmProcess, m *Machine) bool {
 	if process.account == 0 {
-		return slices.Contains(l.accountsFor(&process), m.User.UID)
+		return slices.Contains(l.accountsFor(process), m.User.UID)
 	}
-	return process.account == m.User.UID || slices.ContainsFunc(l.listedByID[m.VM.ID], func(other *Machine) bool {
-		return other.User.UID == process.account && sameMachine(other, m)
-	})
+	if process.account == m.User.UID {
+		return true
+	}
+	for _, other := range l.listedByID[m.VM.ID] {
+		if other.User.UID == process.account && sameMachine(other, m) {
+			return true
+		}
+	}
+	return false
 }

@@ -74,6 +74,9 @@ func (r *record) machine(known *description) *Machine {
 		FirstSeen: r.FirstSeen, StartedAt: r.StartedAt, WrittenAt: r.WrittenAt, running: r.Running, NeverStarted: r.NeverStarted,
 		Unreadable: r.Unreadable, SeenAt: r.SeenAt,
 	}
+	if known != nil {
+		m.configChanged = known.configChanged
+	}
 	if prlctl.IsVersionText(m.Guest.Name) {
 		m.Guest.Name = "" // agents before this one took the file's version for a name
 	}
@@ -99,6 +102,8 @@ func (r *record) machine(known *description) *Machine {
 type description struct {
 	hash string // of the configuration, before it was bounded
 	vm   prlctl.VM
+	// configChanged is as that of the machine. It is kept in the life of a process only.
+	configChanged time.Time
 }
 
 // storedDescription is a description as it lies in the store, where one that
@@ -134,7 +139,6 @@ func (c *Collector) loadKnown() (knownMachines, error) {
 		err := records.Each(tx, func(key string, kept *record) error {
 			recorded[key] = true
 			if m := kept.machine(c.descriptions[key]); m.VM.ID != "" {
-				m.configChanged = c.configsRead[key]
 				known.add(m)
 			}
 			return nil
@@ -199,13 +203,11 @@ func (c *Collector) saveKnown(known knownMachines) error {
 			delete(c.descriptions, key)
 		}
 	}
-	clear(c.configsRead)
 	for key, m := range wanted {
 		if c.descriptions[key] == nil {
 			c.descriptions[key] = &description{}
 		}
-		*c.descriptions[key] = description{m.ConfigHash, m.VM}
-		c.configsRead[key] = m.configChanged
+		*c.descriptions[key] = description{m.ConfigHash, m.VM, m.configChanged}
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package inventory
 
 import (
 	"context"
-	"slices"
 	"sort"
 	"time"
 
@@ -34,12 +33,13 @@ func (l *look) compareWithProcesses(ctx context.Context) {
 			continue
 		}
 		var started []time.Time
-		for _, process := range byID[m.VM.ID] {
-			if l.mayRun(process, m) {
-				started = append(started, process.started)
+		processes := byID[m.VM.ID]
+		for i := range processes {
+			if l.mayRun(&processes[i], m) {
+				started = append(started, processes[i].started)
 			}
 		}
-		m.compare(started, l.expectedProcesses(byID[m.VM.ID], m), l.result.At)
+		m.compare(started, l.expectedProcesses(processes, m), l.result.At)
 	}
 }
 
@@ -52,14 +52,31 @@ func (l *look) expectedProcesses(processes []vmProcess, m *Machine) int {
 		if other.Stale != "" || other.isAtRest() {
 			continue
 		}
-		rivals := other == m || slices.ContainsFunc(processes, func(process vmProcess) bool {
-			return l.mayRun(process, m) && l.mayRun(process, other)
-		})
-		if rivals && !slices.ContainsFunc(counted, func(counted *Machine) bool { return sameMachine(counted, other) }) {
+		if (other == m || l.areRivals(processes, m, other)) && !isAmong(counted, other) {
 			counted = append(counted, other)
 		}
 	}
 	return len(counted)
+}
+
+// areRivals reports whether one of the processes may be either machine's.
+func (l *look) areRivals(processes []vmProcess, a, b *Machine) bool {
+	for i := range processes {
+		if l.mayRun(&processes[i], a) && l.mayRun(&processes[i], b) {
+			return true
+		}
+	}
+	return false
+}
+
+// isAmong reports whether one of the machines is the same shared machine.
+func isAmong(machines []*Machine, m *Machine) bool {
+	for _, other := range machines {
+		if sameMachine(other, m) {
+			return true
+		}
+	}
+	return false
 }
 
 // isAtRest reports whether the machine is in a state in which it has no process.
@@ -117,10 +134,12 @@ func samePath(a, b *Machine) bool {
 func (l *look) machines() []Machine {
 	var groups [][]*Machine
 	for _, m := range l.found {
-		at := slices.IndexFunc(groups, func(group []*Machine) bool { return sameMachine(group[0], m) })
-		if at < 0 {
-			groups = append(groups, []*Machine{m})
-			continue
+		at := 0
+		for at < len(groups) && !sameMachine(groups[at][0], m) {
+			at++
+		}
+		if at == len(groups) {
+			groups = append(groups, nil)
 		}
 		groups[at] = append(groups[at], m)
 	}
@@ -148,8 +167,14 @@ func (l *look) join(group []*Machine) *Machine {
 		}
 		return weight
 	}
+	speaker := group[0]
+	for _, m := range group {
+		if weight(m) > weight(speaker) {
+			speaker = m
+		}
+	}
 	joined := new(Machine)
-	*joined = *slices.MaxFunc(group, func(a, b *Machine) int { return weight(a) - weight(b) })
+	*joined = *speaker
 	joined.User, joined.Session = owner, l.inSession(owner)
 	for _, m := range group {
 		if m.User.UID != owner.UID {

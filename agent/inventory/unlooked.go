@@ -80,9 +80,12 @@ func (l *look) missedAccounts() []uint32 {
 // isLookedAt reports whether the uid is that of an account that is looked at:
 // below a root one uid plays all of them.
 func (l *look) isLookedAt(uid uint32) bool {
-	return slices.ContainsFunc(l.users, func(user platform.User) bool {
-		return user.UID == uid || l.collector.sources.Files.UIDOnDisk(user) == uid
-	})
+	for _, user := range l.users {
+		if user.UID == uid || l.collector.sources.Files.UIDOnDisk(user) == uid {
+			return true
+		}
+	}
+	return false
 }
 
 // accountOf is what is known of an account that is not looked at.

@@ -3,7 +3,6 @@ package inventory
 import (
 	"context"
 	"errors"
-	"maps"
 	"path"
 	"slices"
 	"time"
@@ -171,11 +170,16 @@ func (v *visit) takeListing(ctx context.Context, listing *prlctl.Listing, result
 		add(m)
 	}
 	if nameless != nil {
-		for _, id := range slices.Sorted(maps.Keys(v.known)) {
+		var missing []string
+		for id := range v.known {
 			if fresh[id] == nil {
-				v.known[id].markStale(protocol.Code(nameless.Code), v.at)
-				add(v.known[id])
+				missing = append(missing, id)
 			}
+		}
+		slices.Sort(missing)
+		for _, id := range missing {
+			v.known[id].markStale(protocol.Code(nameless.Code), v.at)
+			add(v.known[id])
 		}
 	}
 }
@@ -265,16 +269,20 @@ func (v *visit) queryVM(ctx context.Context, id string) (*prlctl.VM, error) {
 // of them. What cannot be read now
 // stays as it was.
 func (v *visit) readBundles(ctx context.Context, found []*Machine) error {
-	found = slices.DeleteFunc(slices.Clone(found), func(m *Machine) bool { return m.Stale != "" })
+	var seen []*Machine
 	var questions []platform.FileQuestion
 	for _, m := range found {
+		if m.Stale != "" {
+			continue
+		}
+		seen = append(seen, m)
 		questions = append(questions, m.fileQuestions()...)
 	}
 	if v.needsPreferences() {
 		questions = append(questions, v.preferenceQuestion())
 	}
 	answers, err := v.lookAtFiles(ctx, questions)
-	for _, m := range found {
+	for _, m := range seen {
 		asked := len(m.fileQuestions())
 		m.takeFiles(answers[:asked], v.at)
 		answers = answers[asked:]
@@ -282,5 +290,5 @@ func (v *visit) readBundles(ctx context.Context, found []*Machine) error {
 	if len(answers) > 0 {
 		v.preferences = preferencesState(&answers[0])
 	}
-	return errors.Join(err, v.readConfigs(ctx, found))
+	return errors.Join(err, v.readConfigs(ctx, seen))
 }
