@@ -279,7 +279,7 @@ func (a *application) note(step *policy.Step, outcome policy.Outcome, said error
 	if outcome.Proven {
 		a.outcome.Proven++
 	}
-	a.outcome.Events = append(a.outcome.Events, eventOf(step, outcome, a.planned, a.memoryOf(step.VM).Setting(step.Setting))...)
+	a.planned.tellOfStep(&a.outcome.Events, step, outcome, a.memoryOf(step.VM).Setting(step.Setting))
 	flag, _, _ := strings.Cut(step.Target, " ")
 	isMissing := outcome.Code == protocol.CodeUnrecognized && a.planned.capabilities.Flag(flag).Support != prlctl.Supported
 	if !isMissing || a.planned.version.IsZero() || a.enforcer.options.Refuse == nil {

@@ -1,6 +1,7 @@
 package enforce
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -166,7 +167,7 @@ func (e *Enforcer) carryOutHost(ctx context.Context, step *policy.HostStep, plan
 	if !proven {
 		became.Code = protocol.CodeOf(said)
 	}
-	outcome.Events = append(outcome.Events, e.hostEvents(step, became, planned)...)
+	e.tellOfSwitch(&outcome.Events, step, became, planned)
 	err = e.changeControls(func(m *policy.ControlsMemory) *policy.ControlsMemory {
 		return m.End(step, became, policy.VersionKey(planned.version, planned.system), e.now())
 	})
@@ -197,32 +198,30 @@ func (e *Enforcer) changeControls(change func(*policy.ControlsMemory) *policy.Co
 	return e.remember(nil, nil, change(e.controls))
 }
 
-// hostEvents are what a person may want to know of a step: that it is done, or that
+// tellOfSwitch tells what a person may want to know of a step: that it is done, or that
 // it failed for the first time in a row, with the command for a person where that
 // is about what the agent has placed (H67).
-func (e *Enforcer) hostEvents(step *policy.HostStep, outcome policy.Outcome, planned *Planned) []protocol.Event {
+func (e *Enforcer) tellOfSwitch(events *[]protocol.Event, step *policy.HostStep, outcome policy.Outcome, planned *Planned) {
 	e.mu.Lock()
 	call := e.controls.Host.Call(step.Target)
 	e.mu.Unlock()
 	data := []string{"control", controlsOf(step.Switch, planned.Document), "target", step.Target, "value", step.Word, "from", step.Prior}
+	kind, code := eventSet, protocol.Code("")
 	switch {
 	case outcome.Proven && step.Restores:
-		return []protocol.Event{planned.hostEvent(eventReleased, "", data...)}
+		kind = eventReleased
 	case outcome.Proven && call.Drifts > 0 && !call.Holds:
-		return []protocol.Event{planned.hostEvent(eventRestored, "", data...)}
+		kind = eventRestored
 	case outcome.Proven:
-		return []protocol.Event{planned.hostEvent(eventSet, "", data...)}
 	case call.Failures > 0:
-		return nil
+		return
+	default:
+		kind, code = eventFailed, cmp.Or(outcome.Code, protocol.CodeNotVerified)
+		if step.Restores {
+			data = append(data, "command", hostCommand(step.Args))
+		}
 	}
-	if step.Restores {
-		data = append(data, "command", hostCommand(step.Args))
-	}
-	code := outcome.Code
-	if code == "" {
-		code = protocol.CodeNotVerified
-	}
-	return []protocol.Event{planned.hostEvent(eventFailed, code, data...)}
+	planned.tellOfMac(events, kind, code, data...)
 }
 
 // controlsOf names the controls that a switch is about: those of the document, and
@@ -248,21 +247,20 @@ func controlsOf(name string, document *policy.Document) string {
 // hostCommand is what a person types to set a switch by hand.
 func hostCommand(args []string) string { return "sudo prlsrvctl set " + strings.Join(args, " ") }
 
-// driftEvents tell which switches somebody has turned off that we had placed. The
+// tellOfSwitches tells which switches somebody has turned off that we had placed. The
 // caller holds the lock, and has not remembered the plan yet.
-func (e *Enforcer) driftEvents(result *policy.Result, planned *Planned) (events []protocol.Event) {
+func (e *Enforcer) tellOfSwitches(result *policy.Result, planned *Planned) {
 	if result.Controls.Memory == nil {
-		return nil
+		return
 	}
 	for i := range result.Controls.Memory.Host.Calls {
 		now := &result.Controls.Memory.Host.Calls[i]
 		before := e.controls.Host.Call(now.Target)
 		if now.Drifts > before.Drifts {
-			events = append(events, planned.hostEvent(eventChanged, "", "gaps", fmt.Sprintf("%s is off, wanted on", now.Target)))
+			planned.tellOfMac(&planned.Events, eventChanged, "", "gaps", now.Target+" is off, wanted on")
 		}
 		if now.Contended && !before.Contended {
-			events = append(events, planned.hostEvent(eventContended, protocol.CodeContended, "target", now.Target, "drifts", fmt.Sprint(now.Drifts)))
+			planned.tellOfMac(&planned.Events, eventContended, protocol.CodeContended, "target", now.Target, "drifts", fmt.Sprint(now.Drifts))
 		}
 	}
-	return events
 }

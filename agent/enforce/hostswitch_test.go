@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"prlagent/agent/policy"
+	"prlagent/agent/protocol"
 )
 
 // SEC-25: an event about a switch of the host names the controls that it is about:
@@ -33,7 +34,8 @@ func TestSEC25_HostEventsNameTheControls(t *testing.T) {
 			e := &Enforcer{controls: &policy.ControlsMemory{}}
 			step := &policy.HostStep{Switch: test.target, Target: test.target, Word: "on", Prior: "off"}
 			for _, outcome := range []policy.Outcome{{Proven: true}, {}} {
-				events := e.hostEvents(step, outcome, &Planned{Document: document})
+				var events []protocol.Event
+				e.tellOfSwitch(&events, step, outcome, &Planned{Document: document})
 				if len(events) != 1 || events[0].Data["control"] != test.want {
 					t.Errorf("%+v: %+v, want the control %q", outcome, events, test.want)
 				}

@@ -22,15 +22,15 @@ const (
 // remind decides what becomes of a plan's notices, and adds to its memory who
 // needs no other one for a while. That is kept before anything is shown: one that
 // is lost, or fails, is better than one at every plan. The caller holds the lock.
-func (e *Enforcer) remind(result *policy.Result, planned *Planned, notify bool) (events []protocol.Event) {
+func (e *Enforcer) remind(result *policy.Result, planned *Planned, notify bool) {
 	for _, notice := range result.Notices {
 		switch {
 		case !notify:
-			events = append(events, planned.reminder(notice, reminderOff, ""))
+			planned.tellOfNotice(notice, reminderOff)
 		case !planned.Machines[notice.VMs[0]].Owner.Session:
 			if !e.absent[notice.UID] {
 				e.absent[notice.UID] = true
-				events = append(events, planned.reminder(notice, reminderNoSession, ""))
+				planned.tellOfNotice(notice, reminderNoSession)
 			}
 			continue
 		default:
@@ -39,7 +39,6 @@ func (e *Enforcer) remind(result *policy.Result, planned *Planned, notify bool) 
 		delete(e.absent, notice.UID)
 		e.noteTold(result, planned.At, notice.VMs...)
 	}
-	return events
 }
 
 // noteTold adds to a result's memory that a user was told of these machines, or of
@@ -58,25 +57,37 @@ func (e *Enforcer) noteTold(result *policy.Result, now time.Time, keys ...protoc
 func (e *Enforcer) tell(ctx context.Context, planned *Planned) {
 	for _, notice := range planned.notices {
 		user := planned.Machines[notice.VMs[0]].Owner.User
-		e.notify(ctx, user, "remind a user", noticeText(notice), func(outcome string, code protocol.Code) protocol.Event {
-			return planned.reminder(notice, outcome, code)
+		e.notify(ctx, &notification{
+			user: user, what: "remind a user", text: noticeText(notice),
+			planned: planned, about: notice.VMs[0], kind: eventReminder, data: noticeData(notice),
 		})
 	}
+}
+
+// notification is a text for a user, and what is told of it beside what became of it.
+type notification struct {
+	user    platform.User
+	what    string // it is, for the log
+	text    string
+	planned *Planned
+	about   protocol.VMKey
+	kind    string // of the event
+	data    []string
 }
 
 // notify asks the Mac to show a user a text, and does not wait; what became of that is
 // an event for TakeReminders. It does so beside the lanes: what a notification does
 // is no sign of how the user's tools are. The text is all ours: nothing is in it that
 // somebody else has named. It is ASCII, because the tool's locale is C.
-func (e *Enforcer) notify(ctx context.Context, user platform.User, what, text string, made func(outcome string, code protocol.Code) protocol.Event) {
+func (e *Enforcer) notify(ctx context.Context, n *notification) {
 	e.running.Go(func() {
-		outcome, err := reminderAsked, e.options.Notify(ctx, user, text)
+		outcome, err := reminderAsked, e.options.Notify(ctx, n.user, n.text)
 		if err != nil {
 			outcome = reminderFailed
-			e.options.Log.Warn().Err(err).Uint32("uid", user.UID).Msg(what)
+			e.options.Log.Warn().Err(err).Uint32("uid", n.user.UID).Msg(n.what)
 		}
 		e.mu.Lock()
-		e.reminded = append(e.reminded, made(outcome, protocol.CodeOf(err)))
+		n.planned.tell(&e.reminded, n.about, n.kind, protocol.CodeOf(err), append(n.data, "notification", outcome)...)
 		e.mu.Unlock()
 		e.options.Reminded()
 	})
@@ -107,11 +118,16 @@ func noticeText(notice *policy.Notice) string {
 	return text
 }
 
-// reminder is the event about a notice.
-func (p *Planned) reminder(notice *policy.Notice, outcome string, code protocol.Code) protocol.Event {
-	data := []string{"vms", fmt.Sprint(len(notice.VMs)), "notification", outcome}
+// tellOfNotice tells what becomes of a notice that is not shown.
+func (p *Planned) tellOfNotice(notice *policy.Notice, outcome string) {
+	p.tell(&p.Events, notice.VMs[0], eventReminder, "", append(noticeData(notice), "notification", outcome)...)
+}
+
+// noticeData is what is told of a notice.
+func noticeData(notice *policy.Notice) []string {
+	data := []string{"vms", fmt.Sprint(len(notice.VMs))}
 	if !notice.Deadline.IsZero() {
 		data = append(data, "deadline", notice.Deadline.UTC().Format("2006-01-02T15:04:05Z"))
 	}
-	return p.event(notice.VMs[0], eventReminder, code, data...)
+	return data
 }

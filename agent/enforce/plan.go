@@ -87,12 +87,13 @@ func (e *Enforcer) Plan(s *Situation) (*Planned, error) {
 	planned.Steps, planned.WouldDo = result.Steps, result.WouldDo
 	planned.HostSteps, planned.HostWouldDo = result.Controls.HostSteps, result.Controls.HostWouldDo
 	planned.Suspends, planned.NextAt = result.Controls.Suspends, result.Controls.NextAt
-	planned.Events = append(resumed, e.eventsOf(result, planned)...)
-	planned.Events = append(planned.Events, e.driftEvents(result, planned)...)
-	planned.Events = append(planned.Events, e.violationEvents(result, planned)...)
-	planned.Events = append(planned.Events, planned.lowSpaceEvents(result)...)
+	planned.Events = resumed
+	e.tellOfSettings(result, planned)
+	e.tellOfSwitches(result, planned)
+	e.tellOfViolations(result, planned)
+	planned.tellOfSpace(result)
 	e.noteWarnings(result, planned, s.NotifyUsers)
-	planned.Events = append(planned.Events, e.remind(result, planned, s.NotifyUsers)...)
+	e.remind(result, planned, s.NotifyUsers)
 	if s.Whole && (desired.Document != nil || desired.Released) {
 		e.forgetGone(result.Memory, planned)
 	}

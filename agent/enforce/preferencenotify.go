@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"prlagent/agent/policy"
-	"prlagent/agent/protocol"
 )
 
 // preferenceReminder is what the user of an account is told of their preferences.
@@ -38,8 +37,9 @@ func (e *Enforcer) remindOfPreferences(plan *policy.PreferencePlan, account *Acc
 func (e *Enforcer) tellOfPreferences(ctx context.Context, planned *Planned) {
 	for _, reminder := range planned.reminders {
 		user := reminder.account.User
-		e.notify(ctx, user, "remind a user of preferences", reminder.text, func(outcome string, code protocol.Code) protocol.Event {
-			return planned.event(policy.AccountKey(user.UID), eventReminder, code, "about", "preferences", "notification", outcome)
+		e.notify(ctx, &notification{
+			user: user, what: "remind a user of preferences", text: reminder.text,
+			planned: planned, about: policy.AccountKey(user.UID), kind: eventReminder, data: []string{"about", "preferences"},
 		})
 	}
 }

@@ -259,7 +259,7 @@ func (p *preferencePass) converge(ctx context.Context, before map[string]any) (a
 			return before, &notKept{err}
 		}
 		for i := range plan.Verdicts {
-			p.events = append(p.events, p.planned.driftEvents(&plan.Verdicts[i], was, *plan.Memory)...)
+			p.planned.tellOfDrift(&p.events, &plan.Verdicts[i], was, *plan.Memory)
 		}
 	}
 	if len(plan.Steps) == 0 || e.LocksReleased() != nil {
@@ -318,13 +318,15 @@ func (p *preferencePass) conclude(step *policy.PreferenceStep, proven bool, said
 	}
 	call := e.recall(p.key()).Setting(step.Setting).Call(step.Key)
 	data := []string{"setting", step.Setting, "target", step.Key, "value", step.Word, "from", step.Prior}
+	kind := eventSet
 	switch {
 	case proven && call.Drifts > 0 && !call.Holds:
-		p.events = append(p.events, p.planned.event(p.key(), eventRestored, "", data...))
-	case proven:
-		p.events = append(p.events, p.planned.event(p.key(), eventSet, "", data...))
-	case call.Failures == 0:
-		p.events = append(p.events, p.planned.event(p.key(), eventFailed, code, data...))
+		kind = eventRestored
+	case !proven:
+		kind = eventFailed
+	}
+	if proven || call.Failures == 0 {
+		p.planned.tell(&p.events, p.key(), kind, code, data...)
 	}
 	err := e.changeMemory(p.key(), func(m policy.VMMemory) policy.VMMemory { return m.EndPreference(step, proven, code, e.now()) })
 	if err != nil {
@@ -340,7 +342,7 @@ func (p *preferencePass) noteMoved(before, after map[string]any, steps []policy.
 	if len(keys) == 0 {
 		return
 	}
-	p.events = append(p.events, p.planned.event(p.key(), eventMoved, protocol.CodePreferencesMoved, "keys", strconv.Itoa(len(keys))))
+	p.planned.tell(&p.events, p.key(), eventMoved, protocol.CodePreferencesMoved, "keys", strconv.Itoa(len(keys)))
 }
 
 // otherChanges are the keys, but for those of the steps, that two readings of a

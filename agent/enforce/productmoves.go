@@ -34,7 +34,7 @@ func (e *Enforcer) noteVersion(s *Situation, planned *Planned) error {
 		return fmt.Errorf("keep the version of the product: %w", err)
 	}
 	if e.seenVersion = now; before != "" && now != "" {
-		planned.Events = append(planned.Events, planned.hostEvent(eventUpdatedAnyway, protocol.CodeUpdatedAnyway, "from", before, "to", now))
+		planned.tellOfMac(&planned.Events, eventUpdatedAnyway, protocol.CodeUpdatedAnyway, "from", before, "to", now)
 	}
 	return nil
 }

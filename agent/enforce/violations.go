@@ -24,10 +24,10 @@ const (
 	actionNotSuspended   = "not_suspended"
 )
 
-// violationEvents tell what is against a control and was not before, with what
+// tellOfViolations tells what is against a control and was not before, with what
 // will be done about it. The caller holds the lock, and has not remembered the
 // plan yet.
-func (e *Enforcer) violationEvents(result *policy.Result, planned *Planned) (events []protocol.Event) {
+func (e *Enforcer) tellOfViolations(result *policy.Result, planned *Planned) {
 	for _, v := range result.Controls.New {
 		data := []string{"control", v.Control, "action", actionReported}
 		if !v.SuspendFrom.IsZero() {
@@ -36,25 +36,23 @@ func (e *Enforcer) violationEvents(result *policy.Result, planned *Planned) (eve
 			data = append(data, "suspend_at", due.UTC().Format(time.RFC3339))
 		}
 		if v.VM == (protocol.VMKey{}) {
-			events = append(events, planned.hostEvent(protocol.EventViolation, v.Code, data...))
+			planned.tellOfMac(&planned.Events, protocol.EventViolation, v.Code, data...)
 			continue
 		}
 		if planned.Machines[v.VM] == nil { // it is gone: what it was called, and whose it was, was seen before
 			data = append(data, e.namesOf(v.VM)...)
 		}
-		events = append(events, planned.event(v.VM, protocol.EventViolation, v.Code, data...))
+		planned.tell(&planned.Events, v.VM, protocol.EventViolation, v.Code, data...)
 	}
-	return events
 }
 
-// lowSpaceEvents tell of machines that there is no room to encrypt, which there was
+// tellOfSpace tells of machines that there is no room to encrypt, which there was
 // before (conformance ENC-10).
-func (p *Planned) lowSpaceEvents(result *policy.Result) (events []protocol.Event) {
+func (p *Planned) tellOfSpace(result *policy.Result) {
 	megabytes := func(bytes uint64) string { return strconv.FormatUint(bytes>>20, 10) }
 	for _, low := range result.Controls.LowSpace {
-		events = append(events, p.event(low.VM, string(protocol.CodeDiskLow), protocol.CodeDiskLow, "used_mb", megabytes(low.Used), "free_mb", megabytes(low.Free)))
+		p.tell(&p.Events, low.VM, string(protocol.CodeDiskLow), protocol.CodeDiskLow, "used_mb", megabytes(low.Used), "free_mb", megabytes(low.Free))
 	}
-	return events
 }
 
 // namesOf is what the machine and its owner were called at the last plan.
@@ -135,8 +133,9 @@ func (w *warning) text() string {
 // warn asks the Mac to tell the owners of a plan's warnings, and does not wait.
 func (e *Enforcer) warn(ctx context.Context, planned *Planned) {
 	for _, w := range planned.warnings {
-		e.notify(ctx, w.owner.User, "tell a user of a violation", w.text(), func(outcome string, code protocol.Code) protocol.Event {
-			return planned.event(w.vms[0], eventViolationNotice, code, "vms", strconv.Itoa(len(w.vms)), "notification", outcome)
+		e.notify(ctx, &notification{
+			user: w.owner.User, what: "tell a user of a violation", text: w.text(),
+			planned: planned, about: w.vms[0], kind: eventViolationNotice, data: []string{"vms", strconv.Itoa(len(w.vms))},
 		})
 	}
 }
@@ -182,7 +181,7 @@ func (a *application) suspendOne(ctx context.Context, v *policy.Violation) {
 		code, kind, action = cmp.Or(protocol.CodeOf(said), protocol.CodeNotVerified), eventNotSuspended, actionNotSuspended
 	}
 	if isSuspended || v.Failures == 0 {
-		a.outcome.Events = append(a.outcome.Events, a.planned.event(v.VM, kind, cmp.Or(code, v.Code), "control", v.Control, "action", action))
+		a.planned.tell(&a.outcome.Events, v.VM, kind, cmp.Or(code, v.Code), "control", v.Control, "action", action)
 	}
 	err = e.changeControls(func(m *policy.ControlsMemory) *policy.ControlsMemory { return m.Suspended(v.VM, code, e.now()) })
 	if err != nil {
