@@ -285,7 +285,8 @@ func proberOf(mac *platform.Machine, streams *watch.VMEvents, lanes *lane.Lanes,
 	return func(ctx context.Context, account inventory.Account, version prlctl.Version) (found prlctl.Capabilities, err error) {
 		err = lanes.Run(ctx, account.User.UID, probeLimit, func() (err error) {
 			client := clientAs(mac, streams, account.User, account.Session)
-			found, err = inventory.Capabilities(ctx, state, version, client, policy.Flags)
+			asked, err := inventory.Capabilities(ctx, state, version, client, policy.Flags)
+			found = *asked
 			return err
 		})
 		return found, err

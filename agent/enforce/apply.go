@@ -108,9 +108,9 @@ func (a *application) end() *Applied {
 	}
 	e := a.enforcer
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	e.ends++
 	e.endedAt[a.outcome.UID] = e.ends
+	e.mu.Unlock()
 	return &a.outcome
 }
 
@@ -301,8 +301,9 @@ func (a *application) memoryOf(key protocol.VMKey) policy.VMMemory {
 // recall is what is remembered of a machine.
 func (e *Enforcer) recall(key protocol.VMKey) policy.VMMemory {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.memory[key]
+	memory := e.memory[key]
+	e.mu.Unlock()
+	return memory
 }
 
 // changeMemory changes what is remembered of the step's machine. Of what is done

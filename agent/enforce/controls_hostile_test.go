@@ -51,7 +51,9 @@ func TestH42_NothingIsSuspendedThatIsNoViolationAnyMore(t *testing.T) {
 		"the control is off":      func(l *lab) { l.content = controlsContent(`"provisioned_only":false`, 8) },
 		"monitor mode":            func(l *lab) { l.monitor = true },
 		"a person releases": func(l *lab) {
-			if err := l.enforcer.keepReleased(&Released{At: time.Now(), By: "carol", HeadVersion: 7}); err != nil {
+			l.enforcer.mu.Lock()
+			defer l.enforcer.mu.Unlock()
+			if err := l.enforcer.setReleased(&Released{At: time.Now(), By: "carol", HeadVersion: 7}); err != nil {
 				l.t.Fatal(err)
 			}
 		},

@@ -186,8 +186,9 @@ type Mark uint64
 // Mark is the moment now.
 func (e *Enforcer) Mark() Mark {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.ends
+	now := e.ends
+	e.mu.Unlock()
+	return now
 }
 
 // Unsettled reports whether the machines of an account were being set at some
@@ -202,21 +203,26 @@ func (e *Enforcer) unsettled(uid uint32, since Mark) bool {
 	return e.tasks.Pending(uid) || e.endedAt[uid] > since
 }
 
-// NeedsConfig reports whether the policy in force needs what only config.pvs says
-// of the machine with this description.
-func (e *Enforcer) NeedsConfig(vm *prlctl.VM) bool {
+// document is the policy in force; nil if there is none.
+func (e *Enforcer) document() *policy.Document {
 	e.mu.Lock()
 	document := e.parsed.document
 	e.mu.Unlock()
+	return document
+}
+
+// NeedsConfig reports whether the policy in force needs what only config.pvs says
+// of the machine with this description.
+func (e *Enforcer) NeedsConfig(vm *prlctl.VM) bool {
+	document := e.document()
 	return document != nil && document.ReadsFile(vm)
 }
 
 // NeedsSpace reports whether the policy in force needs to know what the bundle of the
 // machine with this description takes of its disk.
 func (e *Enforcer) NeedsSpace(vm *prlctl.VM) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.parsed.document != nil && e.parsed.document.EncryptsLater(vm)
+	document := e.document()
+	return document != nil && document.EncryptsLater(vm)
 }
 
 // Adopt makes the content's document the one that NeedsConfig goes by, and reports
@@ -232,9 +238,8 @@ func (e *Enforcer) Adopt(content *policy.Content) bool {
 // SetsVMs reports whether the document in force has settings of virtual machines,
 // for which it has to be known what the tools can set.
 func (e *Enforcer) SetsVMs() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.parsed.document != nil && e.parsed.document.ManagesVMs()
+	document := e.document()
+	return document != nil && document.ManagesVMs()
 }
 
 // parse parses the content's document, if it is another one. What cannot be read

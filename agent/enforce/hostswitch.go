@@ -134,8 +134,8 @@ func (e *Enforcer) applyHost(ctx context.Context, planned *Planned) *Applied {
 		}
 	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	e.ends++
+	e.mu.Unlock()
 	return outcome
 }
 

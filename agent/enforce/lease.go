@@ -152,9 +152,9 @@ func (e *Enforcer) endedLeases() (ended []*leaseRecord) {
 // back.
 func (e *Enforcer) firstFailure(record *leaseRecord) bool {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	first := e.stuckLease != record.Number
 	e.stuckLease = record.Number
+	e.mu.Unlock()
 	return first
 }
 
@@ -220,8 +220,9 @@ func commandsFor(record *leaseRecord) string {
 // leased are the switches that stay off now.
 func (e *Enforcer) leased() []string {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.leasedNow()
+	names := e.leasedNow()
+	e.mu.Unlock()
+	return names
 }
 
 // leasedNow is leased for who holds the lock.

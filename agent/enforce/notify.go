@@ -96,9 +96,9 @@ func (e *Enforcer) notify(ctx context.Context, n *notification) {
 // TakeReminders takes the events about reminders that ended since it was called last.
 func (e *Enforcer) TakeReminders() []protocol.Event {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	taken := e.reminded
 	e.reminded = nil
+	e.mu.Unlock()
 	return taken
 }
 

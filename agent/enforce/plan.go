@@ -80,7 +80,8 @@ func (e *Enforcer) Plan(s *Situation) (*Planned, error) {
 			return nil, err
 		}
 	}
-	observed.Memory, observed.Controls, observed.Host = e.memory, e.controls, e.observeHost(s)
+	observed.Memory, observed.Controls = e.memory, e.controls
+	e.observeHost(s, &observed.Host)
 	desired := e.desired(s)
 	result := policy.Plan(desired, observed)
 	e.planPreferences(desired, s, planned, result)
@@ -170,8 +171,8 @@ func (e *Enforcer) desired(s *Situation) policy.Desired {
 }
 
 // observeHost is what is known of the Mac as a whole. The caller holds the lock.
-func (e *Enforcer) observeHost(s *Situation) policy.Host {
-	host := s.Host
+func (e *Enforcer) observeHost(s *Situation, host *policy.Host) {
+	*host = s.Host
 	host.Info, host.Code, host.Leased = e.shown.info, e.shown.code, e.leasedNow()
 	host.OwnRemovals = e.lentTo("remove-vm", host.Listed)
 	host.ListedBefore = e.listedBefore
@@ -180,7 +181,6 @@ func (e *Enforcer) observeHost(s *Situation) policy.Host {
 	for _, m := range s.Machines {
 		host.Present = append(host.Present, m.Facts.Key)
 	}
-	return host
 }
 
 // noteListed notes whose lists this plan knew: what comes into them from now on was
@@ -325,6 +325,7 @@ func (e *Enforcer) Report(content *policy.Content, gates Gates) protocol.PolicyR
 // another policy is there that none was made for yet.
 func (e *Enforcer) Verdicts() protocol.VerdictReport {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.report.Verdicts
+	report := e.report // which nobody changes
+	e.mu.Unlock()
+	return report.Verdicts
 }

@@ -155,9 +155,8 @@ func (e *Enforcer) readForced(s *Situation) {
 // NeedsPreferences reports whether a plan for the policy in force needs to know the
 // preferences of the accounts, and what MDM profiles force of them.
 func (e *Enforcer) NeedsPreferences() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.parsed.document != nil && e.parsed.document.ReadsPreferences()
+	document := e.document()
+	return document != nil && document.ReadsPreferences()
 }
 
 // applyPreferences begins to read, and to write, the preferences of a plan, each

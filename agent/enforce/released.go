@@ -31,8 +31,9 @@ const (
 // which head; nil if it does not.
 func (e *Enforcer) LocksReleased() *Released {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.released
+	released := e.released
+	e.mu.Unlock()
+	return released
 }
 
 // ReleaseLocks begins to lift the locks and the host's switches that the agent has
@@ -41,17 +42,14 @@ func (e *Enforcer) LocksReleased() *Released {
 // begun.
 func (e *Enforcer) ReleaseLocks(ctx context.Context, s *Situation, by string, reply chan<- []*Handed) (protocol.Event, error) {
 	released := &Released{At: e.now(), By: by, HeadVersion: s.Content.HeadVersion, SHA256: s.Content.Pointer.SHA256}
-	if err := e.keepReleased(released); err != nil {
+	e.mu.Lock()
+	err := e.setReleased(released)
+	e.mu.Unlock()
+	if err != nil {
 		return protocol.Event{}, err
 	}
 	e.SetByHand(ctx, s, &Hand{By: by}, reply)
 	return protocol.Event{At: released.At, Type: eventLocksReleased, Code: protocol.CodeLocksReleased, Data: map[string]string{"by": by}}, nil
-}
-
-func (e *Enforcer) keepReleased(released *Released) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.setReleased(released)
 }
 
 // setReleased keeps it in the store first. The caller holds the lock.

@@ -193,8 +193,9 @@ func (a *application) suspendOne(ctx context.Context, v *policy.Violation) {
 // newer plan, or a person, may have ended it.
 func (e *Enforcer) isToBeSuspended(v *policy.Violation) bool {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.released == nil && e.controls.IsToBeSuspended(v.Control, v.VM)
+	released, controls := e.released, e.controls
+	e.mu.Unlock()
+	return released == nil && controls.IsToBeSuspended(v.Control, v.VM)
 }
 
 // seesSuspended looks until the machine's saved state is there: it may follow the
@@ -224,6 +225,7 @@ func (a *application) state(ctx context.Context, machine *Machine) (prlctl.State
 // Violations is how many things are against a control.
 func (e *Enforcer) Violations() int {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	return len(e.controls.Violations)
+	controls := e.controls
+	e.mu.Unlock()
+	return len(controls.Violations)
 }

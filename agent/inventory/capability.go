@@ -23,15 +23,15 @@ type Prober interface {
 // takes about twenty runs of the tools. Only a whole answer about this very
 // version is kept, and it replaces those of others; any other answer is good
 // for now and is asked for again. With an error of the store the answer is good
-// all the same.
-func Capabilities(ctx context.Context, state *store.Store, version prlctl.Version, prober Prober, flags prlctl.Flags) (prlctl.Capabilities, error) {
+// all the same. There always is one, if perhaps an empty one.
+func Capabilities(ctx context.Context, state *store.Store, version prlctl.Version, prober Prober, flags prlctl.Flags) (*prlctl.Capabilities, error) {
 	key := version.String()
-	var kept prlctl.Capabilities
+	kept := &prlctl.Capabilities{}
 	var others []string
 	err := state.View(func(tx *store.Tx) error {
 		return probed.Each(tx, func(name string, found *prlctl.Capabilities) error {
 			if name == key {
-				kept = *found
+				kept = found
 			} else {
 				others = append(others, name)
 			}
@@ -39,20 +39,20 @@ func Capabilities(ctx context.Context, state *store.Store, version prlctl.Versio
 		})
 	})
 	if err != nil {
-		return prlctl.Capabilities{}, fmt.Errorf("recall capabilities: %w", err)
+		return &prlctl.Capabilities{}, fmt.Errorf("recall capabilities: %w", err)
 	}
 	if kept.Complete(flags) && kept.Version == version {
 		return kept, nil
 	}
 	fresh, err := prober.Probe(ctx, flags)
 	if err != nil {
-		return prlctl.Capabilities{}, fmt.Errorf("probe capabilities: %w", err)
+		return &prlctl.Capabilities{}, fmt.Errorf("probe capabilities: %w", err)
 	}
 	if kept.Version == fresh.Version { // what was refused stays so
 		fresh.Refused, fresh.HostRefused = kept.Refused, kept.HostRefused
 	}
 	if !fresh.Complete(flags) || fresh.Version != version {
-		return fresh, nil
+		return &fresh, nil
 	}
 	err = state.Update(func(tx *store.Tx) error {
 		for _, name := range others {
@@ -63,9 +63,9 @@ func Capabilities(ctx context.Context, state *store.Store, version prlctl.Versio
 		return probed.Put(tx, key, &fresh)
 	})
 	if err != nil {
-		return fresh, fmt.Errorf("keep capabilities: %w", err)
+		return &fresh, fmt.Errorf("keep capabilities: %w", err)
 	}
-	return fresh, nil
+	return &fresh, nil
 }
 
 // Refuse keeps that this version's `prlctl set`, or `prlsrvctl set` if host, did

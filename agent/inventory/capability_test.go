@@ -42,7 +42,7 @@ func TestH43_CapabilitiesAreProbedOncePerVersion(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = state.Close() })
 	product := &helpful{version: "26.4.0 (57513)"}
-	ask := func(version string, wantRuns bool) prlctl.Capabilities {
+	ask := func(version string, wantRuns bool) *prlctl.Capabilities {
 		t.Helper()
 		parsed, err := prlctl.ParseVersion(version)
 		if err != nil {
@@ -90,7 +90,7 @@ func TestH43_ALargerCatalogueIsProbedAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ask := func(flags prlctl.Flags, wantRuns bool) prlctl.Capabilities {
+	ask := func(flags prlctl.Flags, wantRuns bool) *prlctl.Capabilities {
 		t.Helper()
 		product.runs = 0
 		got, err := Capabilities(context.Background(), state, version, prlctl.New(product), flags)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -179,16 +178,19 @@ func (c *Collector) loadDescriptions(tx *store.Tx) error {
 // saveKnown writes what changed; a look that found nothing new commits nothing.
 func (c *Collector) saveKnown(known knownMachines) error {
 	wanted := make(map[string]*Machine)
+	var keys []string
 	for uid, machines := range known {
 		for id, m := range machines {
-			wanted[recordKey(uid, id)] = m
+			key := recordKey(uid, id)
+			wanted[key], keys = m, append(keys, key)
 		}
 	}
+	slices.Sort(keys)
 	err := c.store.Update(func(tx *store.Tx) error {
 		if err := deleteGone(tx, wanted); err != nil {
 			return err
 		}
-		for _, key := range slices.Sorted(maps.Keys(wanted)) {
+		for _, key := range keys {
 			if err := records.Put(tx, key, recordOf(wanted[key])); err != nil {
 				return err
 			}
@@ -300,7 +302,12 @@ func findUser(users []platform.User, uid uint32) *platform.User {
 // directory does not answer.
 func (k knownMachines) users() []platform.User {
 	users := make([]platform.User, 0, len(k))
-	for _, uid := range slices.Sorted(maps.Keys(k)) {
+	var uids []uint32
+	for uid := range k {
+		uids = append(uids, uid)
+	}
+	slices.Sort(uids)
+	for _, uid := range uids {
 		for _, machine := range k[uid] {
 			users = append(users, machine.User)
 			break
