@@ -2,7 +2,7 @@ package agent
 
 import (
 	"cmp"
-	"slices"
+	"sort"
 	"strconv"
 	"time"
 
@@ -33,10 +33,7 @@ func hostOf(look *inventory.Look, reasons trigger.Set) policy.Host {
 // such. A directory that does not answer is asked about nobody else.
 func hostOwnerOf(look *inventory.Look, authorize func(localapi.Peer) localapi.Actor) *enforce.Owner {
 	accounts := listedAccounts(look)
-	if at := slices.IndexFunc(accounts, func(account *inventory.Account) bool { return account.Console }); at > 0 {
-		present := accounts[at]
-		accounts = slices.Insert(slices.Delete(accounts, at, at+1), 0, present)
-	}
+	sort.SliceStable(accounts, func(i, j int) bool { return accounts[i].Console && !accounts[j].Console })
 	var found *inventory.Account
 	for _, account := range accounts {
 		if account.User.UID == 0 {
