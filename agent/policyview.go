@@ -113,20 +113,11 @@ func showSetting(shown *localapi.PolicySetting, one *enforce.SettingView, machin
 	}
 	for i := range one.Memory.Calls {
 		call := &one.Memory.Calls[i]
-		if call.Word != "" && !isGap(verdict.Gaps, call.Target) {
+		if call.Word != "" && verdict.GapOf(call.Target) == nil {
 			flag := addFlag(shown, call)
 			flag.Wanted, flag.Shown, flag.Verdict = call.Wanted, call.Wanted, protocol.VerdictInPlace
 		}
 	}
-}
-
-func isGap(gaps []policy.Gap, target string) bool {
-	for i := range gaps {
-		if gaps[i].Target == target {
-			return true
-		}
-	}
-	return false
 }
 
 // addFlag adds a flag of a setting with what the agent has written of it.

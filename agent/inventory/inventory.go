@@ -244,15 +244,10 @@ func (l *look) lookAtHost(ctx context.Context) {
 		fillKnown(&host, &l.collector.host)
 	}
 	l.collector.host = host
-	l.result.Host = protocol.Host{
-		ComputerName: host.ComputerName,
-		Serial:       host.Serial,
-		HardwareUUID: host.HardwareUUID,
-		Model:        host.Model,
-		MacOS:        host.MacOSVersion,
-		MacOSBuild:   host.MacOSBuild,
-		CPU:          host.CPU,
-	}
+	shown := &l.result.Host
+	shown.ComputerName, shown.Serial, shown.HardwareUUID = host.ComputerName, host.Serial, host.HardwareUUID
+	shown.Model, shown.CPU = host.Model, host.CPU
+	shown.MacOS, shown.MacOSBuild = host.MacOSVersion, host.MacOSBuild
 }
 
 // fillKnown fills what could not be read now with what was read before.

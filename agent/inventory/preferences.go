@@ -52,11 +52,11 @@ const maxRuns = 8
 // oldest first. Below a root one account plays all users, and a run may be each
 // one's.
 func (l *look) applicationRuns(user platform.User) (names []string) {
-	var runs []platform.Process
+	var runs []*platform.Process
 	for i := range l.processes {
 		process := &l.processes[i]
 		if path.Clean(process.Path) == prlctl.ClientApp && process.UID == l.collector.sources.Files.UIDOnDisk(user) {
-			runs = append(runs, *process)
+			runs = append(runs, process)
 		}
 	}
 	sort.SliceStable(runs, func(i, j int) bool { return runs[i].Started.Before(runs[j].Started) })

@@ -214,12 +214,22 @@ var Controls = []Control{
 func (c *Control) Holds(act Act, inPlace []string) (standard, admin string) {
 	for i := range c.Mechanisms {
 		m := &c.Mechanisms[i]
-		isAbout := slices.Contains(m.Acts, act) || act == actOther && len(m.Acts) == 0
-		if isAbout && (m.Switch == "" || slices.Contains(inPlace, m.Switch)) {
+		if m.isAbout(act) && (m.Switch == "" || slices.Contains(inPlace, m.Switch)) {
 			return m.Standard, m.Admin
 		}
 	}
 	return "", ""
+}
+
+// isAbout reports whether the mechanism is about an act, or of what is no act about
+// anything else.
+func (m *Mechanism) isAbout(act Act) bool {
+	for _, one := range m.Acts {
+		if one == act {
+			return true
+		}
+	}
+	return act == actOther && len(m.Acts) == 0
 }
 
 // ActStrength is how firmly a control holds against one act.

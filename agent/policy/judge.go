@@ -2,7 +2,6 @@ package policy
 
 import (
 	"maps"
-	"slices"
 	"time"
 
 	"prlagent/agent/protocol"
@@ -119,7 +118,7 @@ func (j *judgement) ruleOut() (string, protocol.Code) {
 	if code := j.w.setting.whyNotGuest(&j.m.VM, j.mp.guest, j.p.document.VMSettings.BeyondGuide); code != "" {
 		return protocol.VerdictNotApplicable, code
 	}
-	if slices.Contains(j.w.setting.NoWay, j.w.set) {
+	if isAmong(j.w.setting.NoWay, j.w.set) {
 		return protocol.VerdictUnsupported, protocol.CodeNoPublicWay
 	}
 	return "", ""
@@ -271,7 +270,7 @@ func (p *planner) passed(last time.Time) time.Duration { return p.observed.Now.S
 // interrupt somebody's work. What was in place before, and was changed by
 // somebody, is put back at once.
 func (j *judgement) wouldInterrupt() bool {
-	if !j.m.AtWork || !slices.Contains(j.w.setting.Disruptive, j.w.value) {
+	if !j.m.AtWork || !isAmong(j.w.setting.Disruptive, j.w.value) {
 		return false
 	}
 	waiting := j.after.WaitingSince

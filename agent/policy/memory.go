@@ -194,7 +194,7 @@ func (m VMMemory) with(name string, setting *SettingMemory) VMMemory {
 // change is what is remembered of a target, to be changed at once. It changes nothing
 // that others may hold.
 func (s *SettingMemory) change(target string) *CallMemory {
-	s.Calls = slices.Clone(s.Calls)
+	s.Calls = append([]CallMemory(nil), s.Calls...)
 	call := s.find(target)
 	if call == nil {
 		s.Calls = append(s.Calls, CallMemory{Target: target})

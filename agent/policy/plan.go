@@ -83,6 +83,16 @@ type Verdict struct {
 	Beside *Beside // of a security control on the Mac as a whole
 }
 
+// GapOf is what of this target is not as it is wanted; nil if that is.
+func (v *Verdict) GapOf(target string) *Gap {
+	for i := range v.Gaps {
+		if v.Gaps[i].Target == target {
+			return &v.Gaps[i]
+		}
+	}
+	return nil
+}
+
 // Beside is what is said of a security control beside its verdict.
 type Beside struct {
 	Observed string // that it is about, for people; empty if there is nothing

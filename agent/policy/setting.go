@@ -161,7 +161,7 @@ func (s *Setting) whyNotGuest(vm *prlctl.VM, guest Guests, beyond bool) protocol
 // StricterThan is what on_unsupported: stricter takes in the place of a value; empty
 // if there is nothing.
 func (s *Setting) StricterThan(value Value) Value {
-	if !slices.Contains(s.NoWay, value) {
+	if !isAmong(s.NoWay, value) {
 		return ""
 	}
 	return s.Stricter

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -89,6 +88,16 @@ func (v *Values) all() []Value {
 	return list
 }
 
+// isAmong reports whether the value is one of these.
+func isAmong(values []Value, value Value) bool {
+	for _, one := range values {
+		if one == value {
+			return true
+		}
+	}
+	return false
+}
+
 // Parse reads a value as it is typed on a command line.
 func (v *Values) Parse(text string) (Value, error) {
 	if v.has(text) {
@@ -107,7 +116,7 @@ func (v *Values) has(text string) bool {
 		return text != "" && len(text) <= v.Max && text[0] != ' ' && strings.Trim(text, textCharacters) == "" &&
 			strings.IndexByte("._:/#+-", text[0]) < 0
 	}
-	return slices.Contains(v.all(), Value(text)) || v.Kind == KindAddress && v.isAddress(text)
+	return isAmong(v.all(), Value(text)) || v.Kind == KindAddress && v.isAddress(text)
 }
 
 // maxAddress is how long an address may be, in bytes.
