@@ -16,7 +16,7 @@ type Preference struct {
 	Name   string // member of product
 	Doc    string // what it does, for people
 	Ours   bool   // the vendor's guide has no such preference
-	Values Values
+	Values *Values
 
 	Key string // one literal name, whatever dots and blanks it has
 	// Words are what each of the values is written as: a string, a boolean or an

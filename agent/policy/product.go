@@ -46,7 +46,7 @@ func (r *documentReader) product(n *node) {
 // preference reads one preference. Two that are written under one key cannot both
 // be had.
 func (r *documentReader) preference(product *Product, preference *Preference, n *node) {
-	value, ok := r.value(n, &preference.Values)
+	value, ok := r.value(n, preference.Values)
 	if !ok {
 		return
 	}

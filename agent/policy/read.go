@@ -253,7 +253,7 @@ func (r *documentReader) scope(n *node, scope *Scope) {
 			}
 			continue
 		}
-		if value, ok := r.value(m, &setting.Values); ok {
+		if value, ok := r.value(m, setting.Values); ok {
 			scope.Settings[m.name] = value
 		}
 	}

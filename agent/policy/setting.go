@@ -16,7 +16,7 @@ type Setting struct {
 	Name   string // member of a scope of vm_settings
 	Doc    string // what it does, for people
 	Ours   bool   // the vendor's guide has no such setting
-	Values Values
+	Values *Values
 
 	Guests Guests // that have it by the guide, or for ours by the facts
 	Beyond Guests // that take it by the tool although the guide says no: under beyond_guide

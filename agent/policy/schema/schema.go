@@ -105,7 +105,7 @@ func describe(setting *policy.Setting) string {
 	return describeRow(setting.Doc, setting.Values, setting.Ours)
 }
 
-func describeRow(text string, values policy.Values, ours bool) string {
+func describeRow(text string, values *policy.Values, ours bool) string {
 	doc := []string{text}
 	for _, only := range values.Only {
 		doc = append(doc, fmt.Sprintf("%s: %s.", cmp.Or(string(only.Value), "An empty text"), only.Doc))
@@ -116,7 +116,7 @@ func describeRow(text string, values policy.Values, ours bool) string {
 	return strings.Join(doc, " ")
 }
 
-func valueOf(values policy.Values) *jsonschema.Schema {
+func valueOf(values *policy.Values) *jsonschema.Schema {
 	switch values.Kind {
 	case policy.KindNumber:
 		return whole("", values.Min, values.Max)
@@ -140,7 +140,7 @@ func valueOf(values policy.Values) *jsonschema.Schema {
 }
 
 // addressOr is one of some words, or an address.
-func addressOr(words *jsonschema.Schema, values policy.Values) *jsonschema.Schema {
+func addressOr(words *jsonschema.Schema, values *policy.Values) *jsonschema.Schema {
 	pattern := `^https://[!-~]+$`
 	if values.Plain {
 		pattern = `^https?://[!-~]+$`

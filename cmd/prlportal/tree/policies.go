@@ -238,7 +238,7 @@ func settingDoc(path string) string {
 	return rowDoc(setting.Doc, setting.Values)
 }
 
-func rowDoc(doc string, values policy.Values) string {
+func rowDoc(doc string, values *policy.Values) string {
 	for i, meaning := range values.Only {
 		before := " "
 		if i > 0 {
