@@ -33,17 +33,8 @@ var (
 	targets = flag.String("targets", runtime.GOOS+"/"+runtime.GOARCH, "systems whose programs are weighed")
 )
 
-// maxProgram is the budget of a stripped program, in bytes. The same code is larger
-// for Intel processors, and what is relocated at a start is 275 kB of it: the daemon
-// for them has been beyond the 10 MB of DESIGN 11 since it carries commands out. What
-// would mend that is a quarter of a megabyte of regular expressions, which two
-// libraries need that the design names.
-func maxProgram(target string) int64 {
-	if strings.HasSuffix(target, "/amd64") {
-		return 11 << 20
-	}
-	return 10 << 20
-}
+// maxProgram is the budget of a stripped program, in bytes: the 10 MB of DESIGN 11.
+const maxProgram = 10 << 20
 
 func TestBudgetSize(t *testing.T) {
 	t.Parallel()
@@ -56,8 +47,8 @@ func TestBudgetSize(t *testing.T) {
 					t.Fatal(err)
 				}
 				t.Logf("%s %s: %.1f MB", program, target, float64(info.Size())/1e6)
-				if most := maxProgram(target); info.Size() > most {
-					t.Errorf("%s for %s has %d bytes, at most %d", program, target, info.Size(), most)
+				if info.Size() > maxProgram {
+					t.Errorf("%s for %s has %d bytes, at most %d", program, target, info.Size(), maxProgram)
 				}
 			}
 		})
@@ -159,14 +150,13 @@ func TestBudgetIdle(t *testing.T) {
 const settled = time.Minute
 
 // The budget of an idle daemon (DESIGN 11), and what the test accepts. Memory
-// and bytes are as they should be on any machine; but two thirds of the memory is
-// the program itself, all of which Linux keeps mapped where a Mac maps what is
-// used, so that a program which carries commands out is beyond the 15 MiB. How
+// and bytes are as they should be on any machine; two thirds of the memory is the
+// program itself, all of which Linux keeps mapped where a Mac maps what is used. How
 // often the daemon wakes and what it computes depends on what else the machine
 // does, so the gates are wider than the budget, and one of a few windows is
 // enough: others only add to it.
 const (
-	maxResident       = 16 << 20  // bytes, with two users: a MiB beyond DESIGN 11
+	maxResident       = 15 << 20  // bytes, with two users
 	maxStreamResident = 256 << 10 // bytes for each further one: a stream has two threads
 
 	budgetWakeups = 1.0 // a second, above an empty program
