@@ -140,16 +140,16 @@ func (a *NetworkAdapter) field(name string) any {
 // ReadConfigPVS reads the bytes of a config.pvs. Errors are *Error with one of
 // the codes file_invalid, file_too_large, file_too_deep and duplicate_element;
 // they hold nothing of the file (H11).
-func ReadConfigPVS(data []byte) (ConfigPVS, error) {
+func ReadConfigPVS(data []byte) (*ConfigPVS, error) {
 	reader := configReader{}
 	err := readXML(data, reader.element)
 	if err != nil {
-		return ConfigPVS{}, err
+		return nil, err
 	}
 	if !reader.rooted {
-		return ConfigPVS{}, &Error{Code: CodeFileInvalid}
+		return nil, &Error{Code: CodeFileInvalid}
 	}
-	return reader.config, nil
+	return &reader.config, nil
 }
 
 // configReader is one reading of a config.pvs.

@@ -28,17 +28,17 @@ func FileReaders() map[string]func(content []byte) (fields any, err error) {
 
 // DecodeVMInfo decodes what ReadVMInfo read in another process, which may say
 // anything: a value that no file could have is file_invalid.
-func DecodeVMInfo(fields []byte) (VMInfo, error) {
-	var info VMInfo
-	if err := json.Unmarshal(fields, &info); err != nil {
-		return VMInfo{}, &Error{Code: CodeFileInvalid}
+func DecodeVMInfo(fields []byte) (*VMInfo, error) {
+	info := new(VMInfo)
+	if err := json.Unmarshal(fields, info); err != nil {
+		return nil, &Error{Code: CodeFileInvalid}
 	}
 	for _, text := range []string{
 		info.RealOSType, info.RealOSVersion, info.RealOSDetails, info.OSKernelVersion, info.DisplayVersion,
 		info.DeviceName, info.SerialNumber, info.BitLockerStatus, info.UEFIPlatformKeySHA256,
 	} {
 		if len(text) > maxFileValue {
-			return VMInfo{}, &Error{Code: CodeFileInvalid}
+			return nil, &Error{Code: CodeFileInvalid}
 		}
 	}
 	return info, nil
@@ -46,35 +46,35 @@ func DecodeVMInfo(fields []byte) (VMInfo, error) {
 
 // DecodeConfigPVS decodes what ReadConfigPVS read in another process, which may
 // say anything: a value that no file could have is file_invalid.
-func DecodeConfigPVS(fields []byte) (ConfigPVS, error) {
-	var config ConfigPVS
-	if err := json.Unmarshal(fields, &config); err != nil || len(config.Network) > maxAdapters {
-		return ConfigPVS{}, &Error{Code: CodeFileInvalid}
+func DecodeConfigPVS(fields []byte) (*ConfigPVS, error) {
+	config := new(ConfigPVS)
+	if err := json.Unmarshal(fields, config); err != nil || len(config.Network) > maxAdapters {
+		return nil, &Error{Code: CodeFileInvalid}
 	}
 	for _, id := range []string{config.VMUUID, config.SourceVMUUID, config.LinkedVMUUID} {
 		if id != readUUID(id) {
-			return ConfigPVS{}, &Error{Code: CodeFileInvalid}
+			return nil, &Error{Code: CodeFileInvalid}
 		}
 	}
 	words := []string{config.Kind}
 	for i := range configWords {
-		words = append(words, *configWords[i].field(&config))
+		words = append(words, *configWords[i].field(config))
 	}
 	for _, adapter := range config.Network {
 		words = append(words, adapter.Mode, adapter.Card)
 	}
 	for _, word := range words {
 		if len(word) > maxConfigWord {
-			return ConfigPVS{}, &Error{Code: CodeFileInvalid}
+			return nil, &Error{Code: CodeFileInvalid}
 		}
 	}
-	encryption := config.VMEncryptionInfo
+	encryption := &config.VMEncryptionInfo
 	for _, text := range []string{
 		config.VMName, config.VMCreationDate, config.VMUptimeStartDateTime, config.SerialNumber, config.AssetID,
 		config.SourceOSVersion, config.ToolsVersion, encryption.PluginID, encryption.SecretKeySourceType, encryption.SecretKeyID,
 	} {
 		if len(text) > maxFileValue {
-			return ConfigPVS{}, &Error{Code: CodeFileInvalid}
+			return nil, &Error{Code: CodeFileInvalid}
 		}
 	}
 	return config, nil

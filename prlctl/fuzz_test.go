@@ -128,8 +128,11 @@ func FuzzConfigPVS(f *testing.F) {
 	seed(f, "config.pvs", "VmInfo.pvi")
 	f.Fuzz(func(t *testing.T, data []byte) {
 		config, err := ReadConfigPVS(data)
-		if err != nil && !reflect.DeepEqual(config, ConfigPVS{}) {
-			t.Fatalf("an error and an answer: %v, %+v", err, config)
+		if (err != nil) != (config == nil) {
+			t.Fatalf("an error and an answer, or none of both: %v, %+v", err, config)
+		}
+		if err != nil {
+			return
 		}
 		if id, err := ParseID(config.VMUUID); config.VMUUID != "" && (err != nil || id != config.VMUUID) {
 			t.Fatalf("VMUUID %q", config.VMUUID)
@@ -142,9 +145,11 @@ func FuzzVMInfo(f *testing.F) {
 	f.Add([]byte(`<VmInfo><GuestOsInformation><RealOsVersion>Windows 11 Pro, Version 22H2</RealOsVersion></GuestOsInformation></VmInfo>`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		info, err := ReadVMInfo(data)
-		if err != nil && info != (VMInfo{}) {
-			t.Fatalf("an error and an answer: %v, %+v", err, info)
+		if (err != nil) != (info == nil) {
+			t.Fatalf("an error and an answer, or none of both: %v, %+v", err, info)
 		}
-		info.Guest()
+		if err == nil {
+			info.Guest()
+		}
 	})
 }

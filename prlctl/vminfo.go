@@ -60,8 +60,8 @@ const unknownGuest = 255
 // ReadVMInfo reads the bytes of a VmInfo.pvi. The word "unknown" reads as
 // nothing, and so does all of a guest that never told what it is. Errors are as
 // of ReadConfigPVS.
-func ReadVMInfo(data []byte) (VMInfo, error) {
-	var info VMInfo
+func ReadVMInfo(data []byte) (*VMInfo, error) {
+	info := new(VMInfo)
 	err := readXML(data, func(path []string) (string, func(string)) {
 		name := path[len(path)-1]
 		field := info.field(name)
@@ -76,9 +76,9 @@ func ReadVMInfo(data []byte) (VMInfo, error) {
 	})
 	switch {
 	case err != nil:
-		return VMInfo{}, err
+		return nil, err
 	case info.RealOSTypeID == unknownGuest:
-		return VMInfo{RealOSTypeID: unknownGuest, UEFIPlatformKeySHA256: info.UEFIPlatformKeySHA256}, nil
+		return &VMInfo{RealOSTypeID: unknownGuest, UEFIPlatformKeySHA256: info.UEFIPlatformKeySHA256}, nil
 	}
 	return info, nil
 }

@@ -39,7 +39,7 @@ func TestCaptures_2_VMInfo(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(c.info, got); diff != "" {
+			if diff := cmp.Diff(&c.info, got); diff != "" {
 				t.Errorf("info (-want +got):\n%s", diff)
 			}
 			if diff := cmp.Diff(c.guest, got.Guest()); diff != "" {

@@ -14,7 +14,7 @@ func TestReadConfigPVS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := ConfigPVS{
+	want := &ConfigPVS{
 		VMUUID: windowsID, SourceVMUUID: "59c836ea-ac37-4d18-be17-c49763bf46fb", VMName: "Windows & 11",
 		VMCreationDate: "2026-03-01 09:15:00", VMUptimeStartDateTime: "2026-11-20 07:58:12",
 		AssetID: "ACME-42", SourceOSVersion: "10.0.22621", OSType: 8, OSNumber: 2067,
@@ -39,7 +39,7 @@ func TestReadConfigPVSReadsOddValuesAsNothing(t *testing.T) {
 		<Settings><General><OsType>many</OsType><OsNumber>99999999999</OsNumber></General><Tools><IsolatedVm>2</IsolatedVm></Tools></Settings>
 		<Hardware><Identification><VmUuid>{f11d8098-10fe-40d9-871e-27af1e66161e}</VmUuid></Identification></Hardware>
 	</ParallelsVirtualMachine>`))
-	if diff := cmp.Diff(ConfigPVS{}, got); err != nil || diff != "" {
+	if diff := cmp.Diff(&ConfigPVS{}, got); err != nil || diff != "" {
 		t.Errorf("want nothing, got %v, %s", err, diff)
 	}
 }

@@ -398,7 +398,7 @@ func (m *Mac) configsAt(ctx context.Context, account *Account, bundles []string)
 			continue
 		}
 		if config, err := prlctl.DecodeConfigPVS(answers[i].Fields); err == nil {
-			configs[i] = &config
+			configs[i] = config
 		}
 	}
 	return configs, nil

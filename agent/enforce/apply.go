@@ -270,7 +270,7 @@ func (a *application) readConfig(ctx context.Context, user platform.User, uid ui
 		return nil, err
 	}
 	config, err := prlctl.DecodeConfigPVS(answers[0].Fields)
-	return &config, err
+	return config, err
 }
 
 // note tells what became of a step, and keeps a flag that this version does not

@@ -254,5 +254,5 @@ func (m *Machine) takeConfig(fields []byte) {
 	} {
 		*value = cutText(*value)
 	}
-	m.Config = &config
+	m.Config = config
 }

@@ -344,7 +344,7 @@ func (m *trialMac) look() (*enforce.Situation, error) {
 			if err != nil {
 				return nil, err
 			}
-			machine.Facts.Config = &config
+			machine.Facts.Config = config
 		}
 		s.Machines = append(s.Machines, machine)
 	}
