@@ -70,12 +70,10 @@ const troubleRetry = time.Minute
 // recallTroubles gives what the last daemon left open.
 func recallTroubles(state *store.Store, log *zerolog.Logger) troubles {
 	t := troubles{store: state, log: log, open: make(map[string]*activeCode)}
-	err := state.View(func(tx *store.Tx) error {
-		return troubleRecords.Each(tx, func(key string, kept *activeCode) error {
-			kept.shown = true
-			t.open[key] = kept
-			return nil
-		})
+	err := troubleRecords.LoadEach(state, func(key string, kept *activeCode) error {
+		kept.shown = true
+		t.open[key] = kept
+		return nil
 	})
 	if err != nil {
 		log.Error().Err(err).Msg("recall what was wrong before") // what still is begins anew

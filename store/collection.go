@@ -166,6 +166,11 @@ func (c Collection[P]) Load(s *Store, key string, into P) (found bool, err error
 	return rows{c.Name}.load(s, key, into)
 }
 
+// LoadEach is Each in a transaction of its own.
+func (c Collection[P]) LoadEach(s *Store, do func(key string, record P) error) error {
+	return s.View(func(tx *Tx) error { return c.Each(tx, do) })
+}
+
 func (r rows) load(s *Store, key string, into any) (found bool, err error) {
 	err = s.View(func(tx *Tx) (err error) {
 		found, err = r.get(tx, key, into)

@@ -43,6 +43,10 @@ func TestCollectionContract(t *testing.T) {
 			if found, err := rows.Load(s, "a", &value); value != (row{"a", 1}) || !found || err != nil {
 				t.Errorf("Load a: %v %v %v", value, found, err)
 			}
+			var names string
+			if err := rows.LoadEach(s, func(_ string, value *row) error { names += value.Name; return nil }); names != "abcd" || err != nil {
+				t.Errorf("LoadEach: %q %v", names, err)
+			}
 		})
 	}
 }

@@ -330,7 +330,7 @@ func (p *deletePreparation) judgeDependents(ctx context.Context) (*Readiness, er
 	configs := p.mac.readConfigs(ctx, all)
 	for i := range all {
 		listed := &all[i]
-		config := configs[listed.key()]
+		config := configs[i]
 		if config == nil { // it cannot be read
 			config = &prlctl.ConfigPVS{}
 		}

@@ -349,20 +349,20 @@ func (m *Mac) readConfig(ctx context.Context, listed *listedVM) (*prlctl.ConfigP
 
 // readConfigs reads what can be read of config.pvs of many machines, with one look for
 // each account; where a bundle is, the last look of the agent says, or else the tool.
-func (m *Mac) readConfigs(ctx context.Context, all []listedVM) map[protocol.VMKey]*prlctl.ConfigPVS {
-	found := make(map[protocol.VMKey]*prlctl.ConfigPVS, len(all))
+// There is one of each machine, in their order, nil where it cannot be read.
+func (m *Mac) readConfigs(ctx context.Context, all []listedVM) (found []*prlctl.ConfigPVS) {
 	for len(all) > 0 {
 		count := 1
 		for count < len(all) && all[count].account == all[0].account {
 			count++
 		}
-		m.readConfigsOf(ctx, all[:count], found)
+		found = append(found, m.readConfigsOf(ctx, all[:count])...)
 		all = all[count:]
 	}
 	return found
 }
 
-func (m *Mac) readConfigsOf(ctx context.Context, ofAccount []listedVM, found map[protocol.VMKey]*prlctl.ConfigPVS) {
+func (m *Mac) readConfigsOf(ctx context.Context, ofAccount []listedVM) []*prlctl.ConfigPVS {
 	bundles := make([]string, len(ofAccount))
 	for i := range ofAccount {
 		bundles[i] = ofAccount[i].vm.Bundle()
@@ -370,16 +370,16 @@ func (m *Mac) readConfigsOf(ctx context.Context, ofAccount []listedVM, found map
 			bundles[i] = m.LastBundle(ofAccount[i].key())
 		}
 	}
-	configs, _ := m.configsAt(ctx, ofAccount[0].account, bundles) // what is missing is asked for one by one
+	configs, err := m.configsAt(ctx, ofAccount[0].account, bundles)
+	if err != nil {
+		configs = make([]*prlctl.ConfigPVS, len(ofAccount))
+	}
 	for i := range ofAccount {
-		if i < len(configs) && configs[i] != nil && configs[i].VMUUID == ofAccount[i].vm.ID {
-			found[ofAccount[i].key()] = configs[i]
-			continue
-		}
-		if config, err := m.readConfig(ctx, &ofAccount[i]); err == nil {
-			found[ofAccount[i].key()] = config
+		if configs[i] == nil || configs[i].VMUUID != ofAccount[i].vm.ID { // what is missing is asked for one by one
+			configs[i], _ = m.readConfig(ctx, &ofAccount[i])
 		}
 	}
+	return configs
 }
 
 // configsAt reads config.pvs in bundles; nil for one that cannot be read.

@@ -359,12 +359,13 @@ type SeenVM struct {
 func (h *Holds) Saw(machines []SeenVM, listed []uint32) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	byKey := make(map[protocol.VMKey]*SeenVM, len(machines))
-	for i := range machines {
-		byKey[machines[i].VMKey] = &machines[i]
-	}
 	for _, one := range h.holds {
-		seen := byKey[one.VMKey]
+		var seen *SeenVM
+		for i := range machines {
+			if machines[i].VMKey == one.VMKey {
+				seen = &machines[i]
+			}
+		}
 		switch {
 		case one.record.isOver():
 		case seen != nil && !seen.Stale:

@@ -31,15 +31,13 @@ type journal struct {
 
 // load gives the commands that are not settled, in no order.
 func (j *journal) load() (records []*Record, err error) {
-	err = j.store.View(func(tx *store.Tx) error {
-		return openRecords.Each(tx, func(_ string, r *Record) error {
-			if r.Envelope != nil {
-				said, _, _ := claimed(r.Envelope)
-				r.Command = *said
-			}
-			records = append(records, r)
-			return nil
-		})
+	err = openRecords.LoadEach(j.store, func(_ string, r *Record) error {
+		if r.Envelope != nil {
+			said, _, _ := claimed(r.Envelope)
+			r.Command = *said
+		}
+		records = append(records, r)
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open journal of commands: %w", err)
@@ -107,13 +105,11 @@ func settle(tx *store.Tx, ids []string) error {
 
 // due are the ids of settled commands that may be forgotten.
 func (j *journal) due(now time.Time) (ids []string, err error) {
-	err = j.store.View(func(tx *store.Tx) error {
-		return endedRecords.Each(tx, func(id string, r *Record) error {
-			if !keptUntil(r.Command.ExpiresAt, r.ReceivedAt).After(now) {
-				ids = append(ids, id)
-			}
-			return nil
-		})
+	err = endedRecords.LoadEach(j.store, func(id string, r *Record) error {
+		if !keptUntil(r.Command.ExpiresAt, r.ReceivedAt).After(now) {
+			ids = append(ids, id)
+		}
+		return nil
 	})
 	return ids, err
 }
@@ -140,12 +136,10 @@ func (j *journal) settledCount() (count int) {
 
 // all gives every record, oldest first by its id.
 func (j *journal) all() (records []*Record, err error) {
-	err = j.store.View(func(tx *store.Tx) error {
-		return endedRecords.Each(tx, func(_ string, r *Record) error {
-			r.Settled = true
-			records = append(records, r)
-			return nil
-		})
+	err = endedRecords.LoadEach(j.store, func(_ string, r *Record) error {
+		r.Settled = true
+		records = append(records, r)
+		return nil
 	})
 	return records, err
 }

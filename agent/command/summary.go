@@ -2,7 +2,6 @@ package command
 
 import (
 	"prlagent/agent/protocol"
-	"prlagent/store"
 )
 
 // Summary is how it stands with the commands of this Mac.
@@ -63,13 +62,11 @@ func (e *engine) noteFailed(r *Record) {
 
 // lastFailed is the newest settled command that failed; nil if there is none.
 func (j *journal) lastFailed() (last *Record, err error) {
-	err = j.store.View(func(tx *store.Tx) error {
-		return endedRecords.Each(tx, func(_ string, r *Record) error {
-			if r.hasFailed() && (last == nil || r.Since.After(last.Since)) {
-				last = r
-			}
-			return nil
-		})
+	err = endedRecords.LoadEach(j.store, func(_ string, r *Record) error {
+		if r.hasFailed() && (last == nil || r.Since.After(last.Since)) {
+			last = r
+		}
+		return nil
 	})
 	return last, err
 }

@@ -283,13 +283,11 @@ var leases = store.Collection[*leaseRecord]{Name: "policy_leases"}
 func (e *Enforcer) loadLeases() error {
 	e.leases, e.lastLease, e.stuckLease, e.hostOwner = nil, 0, 0, Owner{}
 	e.lentUntil, e.listedAt = make(map[string]Mark), make(map[uint32]Mark)
-	err := e.options.Store.View(func(tx *store.Tx) error {
-		return leases.Each(tx, func(_ string, record *leaseRecord) error {
-			e.leases = append(e.leases, record)
-			e.hostOwner = Owner{User: record.User}
-			e.lastLease = max(e.lastLease, record.Number)
-			return nil
-		})
+	err := leases.LoadEach(e.options.Store, func(_ string, record *leaseRecord) error {
+		e.leases = append(e.leases, record)
+		e.hostOwner = Owner{User: record.User}
+		e.lastLease = max(e.lastLease, record.Number)
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("recall what is lifted: %w", err)

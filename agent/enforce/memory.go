@@ -52,20 +52,18 @@ func Collections() []string {
 // locks were released, and the version of the product.
 func (e *Enforcer) loadMemory() error {
 	e.memory, e.report, e.released, e.seenVersion = make(policy.Memory), &told{}, nil, ""
-	err := e.options.Store.View(func(tx *store.Tx) error {
-		return records.Each(tx, func(_ string, kept *record) error {
-			switch {
-			case kept.Report != nil:
-				e.report = kept.Report
-			case kept.Released != nil:
-				e.released = kept.Released
-			case kept.Seen != "":
-				e.seenVersion = kept.Seen
-			default:
-				e.memory[kept.Key] = kept.Memory
-			}
-			return nil
-		})
+	err := records.LoadEach(e.options.Store, func(_ string, kept *record) error {
+		switch {
+		case kept.Report != nil:
+			e.report = kept.Report
+		case kept.Released != nil:
+			e.released = kept.Released
+		case kept.Seen != "":
+			e.seenVersion = kept.Seen
+		default:
+			e.memory[kept.Key] = kept.Memory
+		}
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("recall the policy: %w", err)
@@ -77,11 +75,9 @@ func (e *Enforcer) loadMemory() error {
 // lifted.
 func (e *Enforcer) loadControls() error {
 	e.controls = &policy.ControlsMemory{}
-	err := e.options.Store.View(func(tx *store.Tx) error {
-		return controlsRecords.Each(tx, func(_ string, kept *policy.ControlsMemory) error {
-			e.controls = kept
-			return nil
-		})
+	err := controlsRecords.LoadEach(e.options.Store, func(_ string, kept *policy.ControlsMemory) error {
+		e.controls = kept
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("recall the security controls: %w", err)

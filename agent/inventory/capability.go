@@ -28,15 +28,13 @@ func Capabilities(ctx context.Context, state *store.Store, version prlctl.Versio
 	key := version.String()
 	kept := &prlctl.Capabilities{}
 	var others []string
-	err := state.View(func(tx *store.Tx) error {
-		return probed.Each(tx, func(name string, found *prlctl.Capabilities) error {
-			if name == key {
-				kept = found
-			} else {
-				others = append(others, name)
-			}
-			return nil
-		})
+	err := probed.LoadEach(state, func(name string, found *prlctl.Capabilities) error {
+		if name == key {
+			kept = found
+		} else {
+			others = append(others, name)
+		}
+		return nil
 	})
 	if err != nil {
 		return &prlctl.Capabilities{}, fmt.Errorf("recall capabilities: %w", err)
