@@ -33,9 +33,8 @@ type eventLog struct {
 func openEventLog(state *store.Store, log *zerolog.Logger) (*eventLog, error) {
 	e := &eventLog{store: state, log: log, changed: make(chan struct{})}
 	err := state.View(func(tx *store.Tx) error {
-		last, err := eventRing.Last(tx)
-		e.last = last
-		return err
+		e.last = eventRing.Last(tx)
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open events: %w", err)

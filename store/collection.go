@@ -9,7 +9,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// ErrStop ends a walk early; Each and EachFrom then return nil.
+// ErrStop ends a walk early; Each and Since then return nil.
 var ErrStop = errors.New("stop the walk")
 
 // Collection is a set of records, each under a key, in the order of the keys'
@@ -195,48 +195,16 @@ func (r rows) len(tx *Tx) int {
 // new one, which do may keep. Within do, nothing in the store may be changed:
 // collect the keys and change afterwards.
 func (c Collection[P]) Each(tx *Tx, do func(key string, record P) error) error {
-	return c.walkRecords(tx, (*bolt.Cursor).First, (*bolt.Cursor).Next, do)
-}
-
-// EachFrom is Each, beginning with the first key that is not below from.
-func (c Collection[P]) EachFrom(tx *Tx, from string, do func(key string, record P) error) error {
-	seek := func(cursor *bolt.Cursor) ([]byte, []byte) { return cursor.Seek([]byte(from)) }
-	return c.walkRecords(tx, seek, (*bolt.Cursor).Next, do)
-}
-
-// Last returns the record with the highest key, nil if there is none.
-func (c Collection[P]) Last(tx *Tx) (key string, record P, found bool, err error) {
-	err = c.walkRecords(tx, (*bolt.Cursor).Last, (*bolt.Cursor).Prev, func(k string, r P) error {
-		key, record, found = k, r, true
-		return ErrStop
-	})
-	return key, record, found, err
-}
-
-func (c Collection[P]) walkRecords(tx *Tx, start, next cursorMove, do func(key string, record P) error) error {
 	var none P
-	return rows{c.Name}.walkRecords(tx, start, next, reflect.TypeOf(none), func(key string, record any) error {
-		return do(key, record.(P))
-	})
+	return rows{c.Name}.each(tx, "", reflect.TypeOf(none), func(key string, record any) error { return do(key, record.(P)) })
 }
 
-// walkRecords makes a new record for each key; pointer is the type of a pointer to one.
-func (r rows) walkRecords(tx *Tx, start, next cursorMove, pointer reflect.Type, do func(key string, record any) error) error {
+// each begins with the first key that is not below from; pointer is the type of a
+// pointer to a record.
+func (r rows) each(tx *Tx, from string, pointer reflect.Type, do func(key string, record any) error) error {
 	if pointer == nil || pointer.Kind() != reflect.Pointer {
 		return r.wrapError("walk", errNoPointer)
 	}
-	return r.walk(tx, start, next, func(key, raw []byte) error {
-		record := reflect.New(pointer.Elem()).Interface()
-		if err := decodeRecord(r.name, key, raw, record); err != nil {
-			return r.wrapError("walk", err)
-		}
-		return do(string(key), record)
-	})
-}
-
-type cursorMove = func(*bolt.Cursor) (key, value []byte)
-
-func (r rows) walk(tx *Tx, start, next cursorMove, do func(key, raw []byte) error) error {
 	bucket := tx.bolt.Bucket([]byte(r.name))
 	if bucket == nil {
 		return nil
@@ -244,8 +212,12 @@ func (r rows) walk(tx *Tx, start, next cursorMove, do func(key, raw []byte) erro
 	tx.walking++
 	defer func() { tx.walking-- }()
 	cursor := bucket.Cursor()
-	for key, raw := start(cursor); key != nil; key, raw = next(cursor) {
-		err := do(key, raw)
+	for key, raw := cursor.Seek([]byte(from)); key != nil; key, raw = cursor.Next() {
+		record := reflect.New(pointer.Elem()).Interface()
+		if err := decodeRecord(r.name, key, raw, record); err != nil {
+			return r.wrapError("walk", err)
+		}
+		err := do(string(key), record)
 		if errors.Is(err, ErrStop) {
 			return nil
 		}
@@ -258,7 +230,7 @@ func (r rows) walk(tx *Tx, start, next cursorMove, do func(key, raw []byte) erro
 
 // edgeKey returns the key that a cursor's First or Last finds, whatever the
 // record under it is.
-func (r rows) edgeKey(tx *Tx, to cursorMove) (key string, found bool) {
+func (r rows) edgeKey(tx *Tx, to func(*bolt.Cursor) (key, value []byte)) (key string, found bool) {
 	bucket := tx.bolt.Bucket([]byte(r.name))
 	if bucket == nil {
 		return "", false

@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/binary"
 	"fmt"
+	"reflect"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -53,15 +54,17 @@ func (r Ring[P]) Since(tx *Tx, after uint64, do func(sequence uint64, entry P) e
 	if after == 1<<64-1 {
 		return nil
 	}
-	return Collection[P]{r.Name}.EachFrom(tx, sequenceKey(after+1), func(key string, entry P) error {
-		return do(sequenceOf(key), entry)
+	var none P
+	return rows{r.Name}.each(tx, sequenceKey(after+1), reflect.TypeOf(none), func(key string, entry any) error {
+		return do(sequenceOf(key), entry.(P))
 	})
 }
 
-// Last returns the sequence number of the newest entry, 0 if there is none.
-func (r Ring[P]) Last(tx *Tx) (uint64, error) {
-	key, _, _, err := Collection[P]{r.Name}.Last(tx)
-	return sequenceOf(key), err
+// Last returns the sequence number of the newest entry, 0 if there is none. It decodes
+// no entry, as Append does not.
+func (r Ring[P]) Last(tx *Tx) uint64 {
+	key, _ := rows{r.Name}.edgeKey(tx, (*bolt.Cursor).Last)
+	return sequenceOf(key)
 }
 
 func sequenceKey(sequence uint64) string {
