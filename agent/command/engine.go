@@ -45,9 +45,9 @@ type engine struct {
 	log           zerolog.Logger
 
 	mu       sync.Mutex
-	records  map[string]*Record         // that are not settled
-	unkept   map[string]bool            // whose state in memory is newer, in nothing that must be kept
-	repeats  map[string]protocol.Result // to be told again, of settled commands that came again
+	records  map[string]*Record          // that are not settled
+	unkept   map[string]bool             // whose state in memory is newer, in nothing that must be kept
+	repeats  map[string]*protocol.Result // to be told again, of settled commands that came again
 	arrivals uint64
 	news     uint64 // grows with what the portal should hear at once
 	endings  uint64 // how many commands have ended since the start
@@ -64,7 +64,7 @@ func (e *engine) recall() error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.records, e.unkept, e.repeats = make(map[string]*Record), make(map[string]bool), make(map[string]protocol.Result)
+	e.records, e.unkept, e.repeats = make(map[string]*Record), make(map[string]bool), make(map[string]*protocol.Result)
 	e.failed, e.failedKnown = nil, false
 	for _, r := range left {
 		e.records[r.ID], e.arrivals = r, max(e.arrivals, r.Arrival)
@@ -342,7 +342,7 @@ func (e *engine) report() (open []protocol.OpenCommand, results []protocol.Resul
 	}
 	for _, result := range e.repeats {
 		if len(results) < protocol.MaxResults {
-			results = append(results, result)
+			results = append(results, *result)
 		}
 	}
 	return open, results

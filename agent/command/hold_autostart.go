@@ -147,7 +147,7 @@ func (h *Holds) lend(key protocol.VMKey, was string) error {
 // says when to look again, if any is left. With mu.
 func (h *Holds) giveBack(ctx context.Context) (pause time.Duration, any bool) {
 	pause = lastAutostartPause
-	for key := range h.owed() {
+	for _, key := range h.owing() {
 		back := h.returns[key]
 		if back == nil {
 			back = &retry{}
@@ -165,19 +165,31 @@ func (h *Holds) giveBack(ctx context.Context) (pause time.Duration, any bool) {
 	return pause, any
 }
 
-// owed are the autostarts that are to be put back. With mu.
-func (h *Holds) owed() map[protocol.VMKey]string {
-	owed := make(map[protocol.VMKey]string)
-	for key, record := range h.lent {
-		owed[key] = record.Autostart
+// owing are the machines whose autostart is to be put back. With mu.
+func (h *Holds) owing() (keys []protocol.VMKey) {
+	for key := range h.lent {
+		keys = append(keys, key)
 	}
 	for key, one := range h.holds {
-		if one.record.isOver() && one.record.Autostart != "" {
-			owed[key] = one.record.Autostart
+		if h.lent[key] == nil && one.owes() {
+			keys = append(keys, key)
 		}
 	}
-	return owed
+	return keys
 }
+
+// owed is the autostart that is to be put back; empty if there is none. With mu.
+func (h *Holds) owed(key protocol.VMKey) string {
+	if one := h.holds[key]; one != nil && one.owes() {
+		return one.record.Autostart
+	}
+	if record := h.lent[key]; record != nil {
+		return record.Autostart
+	}
+	return ""
+}
+
+func (one *hold) owes() bool { return one.record.isOver() && one.record.Autostart != "" }
 
 func (h *Holds) giveBackOne(ctx context.Context, key protocol.VMKey) {
 	account, err := h.account(ctx, key.UID)
@@ -186,7 +198,7 @@ func (h *Holds) giveBackOne(ctx context.Context, key protocol.VMKey) {
 		done, code = h.setAutostart(ctx, account, key.ID, func(shown string) (string, error) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
-			was := h.owed()[key] // nothing if it is held again
+			was := h.owed(key) // nothing if it is held again
 			if shown != autostartOff || !slices.Contains(autostartWords, was) {
 				return "", nil
 			}

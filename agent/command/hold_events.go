@@ -75,11 +75,12 @@ func (h *Holds) tell(one *hold, kind string, code protocol.Code) {
 	one.sight.toldAt[kind] = time.Now()
 	h.unkept[one.VMKey] = true
 	if len(h.untold) < maxUntold {
-		h.untold = append(h.untold, h.event(kind, &one.record, code))
+		h.untold = h.addEvent(h.untold, kind, &one.record, code)
 	}
 }
 
-func (h *Holds) event(kind string, record *holdRecord, code protocol.Code) protocol.Event {
+// addEvent adds an event about a hold to others.
+func (h *Holds) addEvent(events []protocol.Event, kind string, record *holdRecord, code protocol.Code) []protocol.Event {
 	event := protocol.Event{At: seconds(h.options.Circumstances().Clock.Wall), Type: kind, Code: code, Data: map[string]string{
 		"vm_id": record.ID, "uid": uidText(record.UID), "command_id": record.CommandID,
 	}}
@@ -89,7 +90,7 @@ func (h *Holds) event(kind string, record *holdRecord, code protocol.Code) proto
 	if record.Paused {
 		event.Data["paused"] = "true"
 	}
-	return event
+	return append(events, event)
 }
 
 // holdText is what the user of a held machine is told. It is all ours: nothing in it was

@@ -34,7 +34,7 @@ type HeldVM struct {
 }
 
 // Status is every hold of the list in force, by owner and id.
-func (h *Holds) Status() (version uint64, held []HeldVM) {
+func (h *Holds) Status() (version uint64, held []*HeldVM) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, one := range h.inOrder() {
@@ -51,8 +51,8 @@ func (h *Holds) Keeps(key protocol.VMKey) bool {
 	return one != nil && !one.record.isOver()
 }
 
-func (one *hold) shown() HeldVM {
-	return HeldVM{Hold: one.Hold, State: one.record.HoldState, ReleasedBy: one.record.ReleasedBy, ReleasedAt: one.record.ReleasedAt}
+func (one *hold) shown() *HeldVM {
+	return &HeldVM{Hold: one.Hold, State: one.record.HoldState, ReleasedBy: one.record.ReleasedBy, ReleasedAt: one.record.ReleasedAt}
 }
 
 // inOrder are the holds by owner and id. With mu.
@@ -80,27 +80,27 @@ var ErrNotHeld = errors.New("no such machine is held")
 // Release ends holds because an administrator of the Mac wants it (H29): of the machines
 // with these ids, whoever owns them, or of all. They stay released until a list names
 // them anew. It gives those that it released, and is on the disk when it returns.
-func (h *Holds) Release(ids []string, all bool, by string) ([]HeldVM, error) {
+func (h *Holds) Release(ids []string, all bool, by string) ([]*HeldVM, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := h.options.Circumstances().Clock.Wall
 	var meant []*hold
+	var records []*holdRecord
 	var events []protocol.Event
 	for _, one := range h.inOrder() {
 		if one.record.isOver() || !all && !slices.Contains(ids, strings.ToLower(one.ID)) {
 			continue
 		}
-		meant = append(meant, one)
-		event := h.event(eventHoldReleased, &one.record, protocol.CodeHoldReleased)
-		event.Data["by"] = by
-		events = append(events, event)
+		meant, records = append(meant, one), append(records, one.released(by, now))
+		events = h.addEvent(events, eventHoldReleased, &one.record, protocol.CodeHoldReleased)
+		events[len(events)-1].Data["by"] = by
 	}
 	if len(meant) == 0 {
 		return nil, ErrNotHeld
 	}
 	err := h.options.Commit(func(tx *store.Tx) error {
-		for _, one := range meant {
-			if err := holdRecords.Put(tx, one.VMKey.String(), one.released(by, now)); err != nil {
+		for _, record := range records {
+			if err := holdRecords.Put(tx, record.VMKey.String(), record); err != nil {
 				return err
 			}
 		}
@@ -109,9 +109,9 @@ func (h *Holds) Release(ids []string, all bool, by string) ([]HeldVM, error) {
 	if err != nil {
 		return nil, err
 	}
-	released := make([]HeldVM, 0, len(meant))
-	for _, one := range meant {
-		one.record = *one.released(by, now)
+	released := make([]*HeldVM, 0, len(meant))
+	for i, one := range meant {
+		one.record = *records[i]
 		delete(h.unkept, one.VMKey)
 		released = append(released, one.shown())
 	}

@@ -292,10 +292,10 @@ func (h *Holds) following(came *signedHolds, now *Circumstances) (next map[proto
 			h.place(&one.record, signed, &old.record)
 			one.sight = old.sight
 			one.sight.autostart = retry{}
-			events = append(events, h.event(eventHoldPlaced, &one.record, protocol.CodeHoldPlaced))
+			events = h.addEvent(events, eventHoldPlaced, &one.record, protocol.CodeHoldPlaced)
 		default:
 			h.place(&one.record, signed, before)
-			events = append(events, h.event(eventHoldPlaced, &one.record, protocol.CodeHoldPlaced))
+			events = h.addEvent(events, eventHoldPlaced, &one.record, protocol.CodeHoldPlaced)
 		}
 		delete(lent, signed.VMKey)
 		next[signed.VMKey] = one
@@ -304,7 +304,7 @@ func (h *Holds) following(came *signedHolds, now *Circumstances) (next map[proto
 		if next[key] != nil {
 			continue
 		}
-		events = append(events, h.event(eventHoldLifted, &old.record, protocol.CodeHoldLifted))
+		events = h.addEvent(events, eventHoldLifted, &old.record, protocol.CodeHoldLifted)
 		if old.record.Autostart != "" {
 			record := old.record
 			lent[key] = &record

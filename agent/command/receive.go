@@ -153,7 +153,7 @@ func (e *engine) answered(id string) (bool, error) {
 		return false, err
 	}
 	if _, waits := e.repeats[id]; !waits && len(e.repeats) < protocol.MaxResults {
-		e.repeats[id] = *r.Result
+		e.repeats[id] = r.Result
 		e.news++
 	}
 	return true, nil
