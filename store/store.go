@@ -53,8 +53,9 @@ type Tx struct {
 // after every event that may have lost a commit (hardening H22).
 func (s *Store) Epoch() string {
 	s.stateMutex.Lock()
-	defer s.stateMutex.Unlock()
-	return s.epoch
+	epoch := s.epoch
+	s.stateMutex.Unlock()
+	return epoch
 }
 
 // Commits returns how many transactions were committed since Open returned.
@@ -130,8 +131,9 @@ func (s *Store) runTx(tx *bolt.Tx, work func(*Tx) error) error {
 
 func (s *Store) reasonStopped() error {
 	s.stateMutex.Lock()
-	defer s.stateMutex.Unlock()
-	return s.stopped
+	reason := s.stopped
+	s.stateMutex.Unlock()
+	return reason
 }
 
 func (s *Store) stopUse(reason error, stuck bool) {
@@ -167,8 +169,8 @@ func (s *Store) NewEpoch() (string, error) {
 		return "", fmt.Errorf("start new epoch: %w", err)
 	}
 	s.stateMutex.Lock()
-	defer s.stateMutex.Unlock()
 	s.epoch = epoch
+	s.stateMutex.Unlock()
 	return epoch, nil
 }
 

@@ -17,8 +17,9 @@ func (c *Client) AskForPolicy() { c.setAnew(func(a *anew) { a.head = true }) }
 
 func (c *Client) wantsAnew() anew {
 	c.stateMutex.Lock()
-	defer c.stateMutex.Unlock()
-	return c.anew
+	wanted := c.anew
+	c.stateMutex.Unlock()
+	return wanted
 }
 
 func (c *Client) setAnew(change func(*anew)) {

@@ -184,8 +184,9 @@ func (c *Client) Close() { c.retry.HTTPClient.CloseIdleConnections() }
 // currentIdentity is the identity in use, which nobody changes.
 func (c *Client) currentIdentity() *Identity {
 	c.stateMutex.Lock()
-	defer c.stateMutex.Unlock()
-	return c.identity
+	who := c.identity
+	c.stateMutex.Unlock()
+	return who
 }
 
 // loadIdentity reads node.json once. A damaged file is kept beside the new one.
@@ -232,9 +233,9 @@ func replaceDamaged(path string, fresh *Identity) error {
 // takeReplaced reports whether a damaged identity was replaced, once.
 func (c *Client) takeReplaced() bool {
 	c.stateMutex.Lock()
-	defer c.stateMutex.Unlock()
 	replaced := c.replaced
 	c.replaced = false
+	c.stateMutex.Unlock()
 	return replaced
 }
 
@@ -253,10 +254,10 @@ func (c *Client) adoptIdentity(who *Identity) error {
 // written with what the portal answers.
 func (c *Client) noteRequest(id protocol.RequestID) {
 	c.stateMutex.Lock()
-	defer c.stateMutex.Unlock()
 	who := *c.identity
 	who.lastRequest = id
 	c.identity = &who
+	c.stateMutex.Unlock()
 }
 
 // Do is one check-in: it enrolls if it must, sends what is left unanswered, then

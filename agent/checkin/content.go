@@ -70,26 +70,26 @@ var errExpired = errors.New("head has expired")
 
 // contentCodes says which code each refusal of content has.
 var contentCodes = []struct {
-	cause error
+	cause *error
 	code  protocol.Code
 }{
-	{protocol.ErrSignature, protocol.CodeHeadSignature},
-	{protocol.ErrWrongSite, protocol.CodeHeadWrongSite},
-	{protocol.ErrWrongGroup, protocol.CodeHeadWrongGroup},
-	{protocol.ErrRollback, protocol.CodeRollbackDetected},
-	{protocol.ErrHeadConflict, protocol.CodeHeadInvalid},
-	{protocol.ErrEnvelopeInvalid, protocol.CodeHeadInvalid},
-	{protocol.ErrPayloadType, protocol.CodeHeadInvalid},
-	{protocol.ErrHeadInvalid, protocol.CodeHeadInvalid},
-	{protocol.ErrPolicyHash, protocol.CodePolicyHash},
-	{policy.ErrUnsupported, protocol.CodeUnsupportedFeature},
-	{policy.ErrInvalid, protocol.CodePolicyInvalid},
-	{errExpired, protocol.CodeContentStale},
+	{&protocol.ErrSignature, protocol.CodeHeadSignature},
+	{&protocol.ErrWrongSite, protocol.CodeHeadWrongSite},
+	{&protocol.ErrWrongGroup, protocol.CodeHeadWrongGroup},
+	{&protocol.ErrRollback, protocol.CodeRollbackDetected},
+	{&protocol.ErrHeadConflict, protocol.CodeHeadInvalid},
+	{&protocol.ErrEnvelopeInvalid, protocol.CodeHeadInvalid},
+	{&protocol.ErrPayloadType, protocol.CodeHeadInvalid},
+	{&protocol.ErrHeadInvalid, protocol.CodeHeadInvalid},
+	{&protocol.ErrPolicyHash, protocol.CodePolicyHash},
+	{&policy.ErrUnsupported, protocol.CodeUnsupportedFeature},
+	{&policy.ErrInvalid, protocol.CodePolicyInvalid},
+	{&errExpired, protocol.CodeContentStale},
 }
 
 func contentCode(err error) protocol.Code {
 	for _, row := range contentCodes {
-		if errors.Is(err, row.cause) {
+		if errors.Is(err, *row.cause) {
 			return row.code
 		}
 	}

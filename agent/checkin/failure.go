@@ -31,26 +31,23 @@ var (
 // networkFailures says what each reason for having no answer is called; the
 // first row that fits counts, and none is portal_unreachable.
 var networkFailures = []struct {
-	fits func(error) bool
+	is   *error           // the reason itself, or else
+	fits func(error) bool // what tells it
 	code protocol.Code
 }{
-	{isError(errOverTime), protocol.CodePortalTimeout},
-	{isError(context.Canceled), protocol.CodePortalUnreachable}, // the agent stops
-	{isError(errProxySignIn), protocol.CodeProxySignIn},
-	{isError(errProxyRefused), protocol.CodeProxyRefused},
-	{isErrorType[x509.HostnameError], protocol.CodePortalWrongName},
-	{isExpired, protocol.CodePortalExpired},
-	{isErrorType[*tls.CertificateVerificationError], protocol.CodePortalCertificate},
-	{isErrorType[*net.DNSError], protocol.CodePortalDNS},
-	{isTimeout, protocol.CodePortalTimeout},
-	{isDial, protocol.CodePortalUnreachable},
-	{isInterrupted, protocol.CodePortalInterrupted},
-	{isTLS, protocol.CodePortalTLS},
-	{isNoHTTP, protocol.CodePortalOutage},
-}
-
-func isError(target error) func(error) bool {
-	return func(err error) bool { return errors.Is(err, target) }
+	{is: &errOverTime, code: protocol.CodePortalTimeout},
+	{is: &context.Canceled, code: protocol.CodePortalUnreachable}, // the agent stops
+	{is: &errProxySignIn, code: protocol.CodeProxySignIn},
+	{is: &errProxyRefused, code: protocol.CodeProxyRefused},
+	{fits: isErrorType[x509.HostnameError], code: protocol.CodePortalWrongName},
+	{fits: isExpired, code: protocol.CodePortalExpired},
+	{fits: isErrorType[*tls.CertificateVerificationError], code: protocol.CodePortalCertificate},
+	{fits: isErrorType[*net.DNSError], code: protocol.CodePortalDNS},
+	{fits: isTimeout, code: protocol.CodePortalTimeout},
+	{fits: isDial, code: protocol.CodePortalUnreachable},
+	{fits: isInterrupted, code: protocol.CodePortalInterrupted},
+	{fits: isTLS, code: protocol.CodePortalTLS},
+	{fits: isNoHTTP, code: protocol.CodePortalOutage},
 }
 
 func isErrorType[T error](err error) bool {
@@ -101,7 +98,7 @@ func networkError(err error) error {
 		err = wrapped.Err
 	}
 	for _, row := range networkFailures {
-		if row.fits(err) {
+		if row.is != nil && errors.Is(err, *row.is) || row.fits != nil && row.fits(err) {
 			return &exchangeError{Code: row.code, Err: plainError(err)}
 		}
 	}

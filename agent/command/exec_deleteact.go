@@ -45,21 +45,22 @@ func (d *Deletion) Act(ctx context.Context, job *Job) error {
 
 func (d *Deletion) remember(commandID string, act *deleteAct) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	d.acts[commandID] = act
+	d.mu.Unlock()
 }
 
 // Forget forgets what was seen by acts of a command that has ended.
 func (d *Deletion) Forget(commandID string) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	delete(d.acts, commandID)
+	d.mu.Unlock()
 }
 
 func (d *Deletion) actOf(commandID string) *deleteAct {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.acts[commandID]
+	act := d.acts[commandID]
+	d.mu.Unlock()
+	return act
 }
 
 // deletion is one Act.

@@ -275,8 +275,9 @@ func (l byTime) Swap(i, j int)      { l[i], l[j] = l[j], l[i] }
 // prunedTo is the time up to which what had expired may be forgotten.
 func (f *Intents) prunedTo() time.Time {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.pruned
+	pruned := f.pruned
+	f.mu.Unlock()
+	return pruned
 }
 
 // prune forgets the lines of commands that had expired long before now, and writes

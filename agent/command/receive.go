@@ -225,10 +225,10 @@ func (e *engine) isHeld(id string) bool {
 // look lets everything that waits be looked at again: something may have changed.
 func (e *engine) look() {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	for _, r := range e.records {
 		r.waits = false
 	}
+	e.mu.Unlock()
 }
 
 // laneOf is the machine of a command, or the whole Mac; what only looks at that waits

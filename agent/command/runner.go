@@ -229,8 +229,9 @@ func (r *Runner) Report() ([]protocol.OpenCommand, []protocol.Result) { return r
 // should have.
 func (r *Runner) Endings() uint64 {
 	r.engine.mu.Lock()
-	defer r.engine.mu.Unlock()
-	return r.engine.endings
+	endings := r.engine.endings
+	r.engine.mu.Unlock()
+	return endings
 }
 
 // Settle notes in a transaction that the portal has the results of these commands;

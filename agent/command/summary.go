@@ -74,6 +74,7 @@ func (j *journal) lastFailed() (last *Record, err error) {
 // usable reports whether what is begun can be written down.
 func (f *Intents) usable() bool {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.broken == nil
+	usable := f.broken == nil
+	f.mu.Unlock()
+	return usable
 }
