@@ -425,7 +425,12 @@ func (x slowLooks) look(ctx context.Context, job *Job) (*Readiness, error) {
 }
 
 func (x slowLooks) Prepare(ctx context.Context, job *Job) (*Readiness, error) {
-	return inTurn(ctx, x.mac, job, x.look)
+	leave, err := x.mac.takeLook(ctx, job)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	return x.look(ctx, job)
 }
 func (slowLooks) Act(context.Context, *Job) error { return nil }
 func (slowLooks) Verify(context.Context, *Job) (*Outcome, error) {

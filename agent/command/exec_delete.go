@@ -105,7 +105,12 @@ func (d *Deletion) Prepare(ctx context.Context, job *Job) (*Readiness, error) {
 	if err := job.Command.DecodeParams(&p.params); err != nil {
 		return rejectedAs(protocol.CodeCommandInvalid, ""), nil
 	}
-	return inTurn(ctx, d.options.Mac, job, func(ctx context.Context, _ *Job) (*Readiness, error) { return p.run(ctx) })
+	leave, err := p.mac.takeLook(ctx, job)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	return p.run(ctx)
 }
 
 // deletePreparation is one Prepare.

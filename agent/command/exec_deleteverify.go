@@ -24,7 +24,12 @@ var pointless = []protocol.Code{
 // cannot be seen now is asked for again, and what cannot be seen at all is
 // not_observable.
 func (d *Deletion) Verify(ctx context.Context, job *Job) (*Outcome, error) {
-	return inTurn(ctx, d.options.Mac, job, d.verify)
+	leave, err := d.options.Mac.takeLook(ctx, job)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	return d.verify(ctx, job)
 }
 
 func (d *Deletion) verify(ctx context.Context, job *Job) (*Outcome, error) {

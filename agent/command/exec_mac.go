@@ -93,17 +93,22 @@ func (t *turns) at(uid uint32) chan struct{} {
 	return t.of[uid]
 }
 
-// inTurn looks for one command of an account after the other. A look is many runs in the
-// account's lane: were those of a hundred commands mixed there, none would end in time.
-func inTurn[T any](ctx context.Context, m *Mac, job *Job, look func(context.Context, *Job) (*T, error)) (*T, error) {
-	turn := m.looks.at(job.Command.Target.UID)
+// take waits for the turn of an account, which leave ends.
+func (t *turns) take(ctx context.Context, uid uint32) (leave func(), err error) {
+	turn := t.at(uid)
 	select {
 	case turn <- struct{}{}:
-		defer func() { <-turn }()
+		return func() { <-turn }, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	return look(ctx, job)
+}
+
+// takeLook has one command of an account after the other looked for, until leave. A look is
+// many runs in the account's lane: were those of a hundred commands mixed there, none would
+// end in time.
+func (m *Mac) takeLook(ctx context.Context, job *Job) (leave func(), err error) {
+	return m.looks.take(ctx, job.Command.Target.UID)
 }
 
 // Limits of what executors do in a user's lane and wait for.

@@ -65,7 +65,12 @@ func vmRuns(processes []platform.Process) (runs []vmRun) {
 // Prepare only reads.
 func (r *Restart) Prepare(ctx context.Context, job *Job) (*Readiness, error) {
 	r.sawEvent(job) // an event with a time that is to come is forgotten before the command begins
-	return inTurn(ctx, r.Mac, job, r.prepare)
+	leave, err := r.Mac.takeLook(ctx, job)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	return r.prepare(ctx, job)
 }
 
 func (r *Restart) prepare(ctx context.Context, job *Job) (*Readiness, error) {

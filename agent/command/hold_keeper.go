@@ -314,13 +314,11 @@ func (h *Holds) start(ctx context.Context, one *hold, wall time.Time) {
 	if work.isSeen && (one.record.State != protocol.HoldUnenforced || one.record.Code == protocol.CodeNotLookedYet) {
 		h.setState(one, protocol.HoldSuspending, "")
 	}
-	turn := h.turns.at(one.UID)
+	turns := h.turns // with mu: a recall makes others
 	h.running.Go(func() {
-		select {
-		case turn <- struct{}{}:
+		if leave, err := turns.take(ctx, work.key.UID); err == nil {
 			work.run(ctx)
-			<-turn
-		case <-ctx.Done():
+			leave()
 		}
 		h.mu.Lock()
 		if current := h.holds[work.key]; current != nil {
