@@ -22,17 +22,17 @@ func (c *Client) UploadBlob(ctx context.Context, content []byte) (sha256Hex stri
 	sum := sha256.Sum256(content)
 	sha256Hex = hex.EncodeToString(sum[:])
 	if len(content) > protocol.MaxBlob {
-		return sha256Hex, &exchangeError{Code: protocol.CodeReportTooLarge, Err: errors.New("too large to be sent")}
+		return sha256Hex, withCode(protocol.CodeReportTooLarge, errors.New("too large to be sent"))
 	}
 	if c.options.ServerURL == nil {
-		return sha256Hex, &exchangeError{Code: protocol.CodeNotConfigured, Err: errors.New("no portal is configured")}
+		return sha256Hex, withCode(protocol.CodeNotConfigured, errors.New("no portal is configured"))
 	}
 	if err := c.loadIdentity(); err != nil {
 		return sha256Hex, err
 	}
 	who := c.currentIdentity()
 	if !who.Enrolled(originOf(c.options.ServerURL)) {
-		return sha256Hex, &exchangeError{Code: protocol.CodeNotEnrolled, Err: errors.New("the portal does not know this Mac")}
+		return sha256Hex, withCode(protocol.CodeNotEnrolled, errors.New("the portal does not know this Mac"))
 	}
 	sender := New(c.options)
 	defer sender.Close()

@@ -134,6 +134,9 @@ type exchangeError struct {
 	Err        error
 }
 
+// withCode is an error of Do.
+func withCode(code protocol.Code, err error) error { return &exchangeError{Code: code, Err: err} }
+
 // Error gives the code and the explanation.
 func (e *exchangeError) Error() string { return string(e.Code) + ": " + e.Err.Error() }
 
@@ -202,15 +205,15 @@ func (c *Client) loadIdentity() error {
 	case errors.Is(err, errDamaged) && who != nil:
 		c.options.Log.Warn().Str("code", string(protocol.CodeIdentityReset)).Msg("the identity on disk is damaged; a new one is made")
 		if err := replaceDamaged(path, who); err != nil {
-			return &exchangeError{Code: protocol.CodeIdentityUnreadable, Err: err}
+			return withCode(protocol.CodeIdentityUnreadable, err)
 		}
 		c.replaced = true
 	case errors.Is(err, ErrForeign):
-		return &exchangeError{Code: protocol.CodeIdentityReset, Err: err}
+		return withCode(protocol.CodeIdentityReset, err)
 	case errors.Is(err, errHostUnknown):
-		return &exchangeError{Code: protocol.CodeMacUnidentified, Err: err}
+		return withCode(protocol.CodeMacUnidentified, err)
 	case err != nil:
-		return &exchangeError{Code: protocol.CodeIdentityUnreadable, Err: err}
+		return withCode(protocol.CodeIdentityUnreadable, err)
 	}
 	c.identity, c.loaded = who, true
 	return nil

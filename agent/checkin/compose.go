@@ -54,7 +54,7 @@ func (e *exchange) composeReport(events int) (*pendingRecord, error) {
 		OpenCommands: e.extra.OpenCommands, Results: e.extra.Results, Holds: e.extra.Holds, Events: e.client.options.Privacy.Events(unsent[:min(len(unsent), events)]),
 	}, e.baseline, fitsWire)
 	if errors.Is(err, protocol.ErrReportTooLarge) {
-		return nil, &exchangeError{Code: protocol.CodeReportTooLarge, Err: err}
+		return nil, withCode(protocol.CodeReportTooLarge, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("compose report: %w", err)

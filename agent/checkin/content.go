@@ -199,7 +199,7 @@ func (e *exchange) fetchContent(stored *policyRecord, group string) error {
 	case got.status == http.StatusNotModified && etag != "":
 		return nil
 	case got.status == http.StatusNotFound:
-		return &exchangeError{Code: protocol.CodeHeadMissing, Err: errors.New("there is no head for this group")}
+		return withCode(protocol.CodeHeadMissing, errors.New("there is no head for this group"))
 	case got.status != http.StatusOK:
 		return e.client.refusalError(got)
 	}
@@ -429,7 +429,7 @@ func (e *exchange) storeHead(verified *verifiedHead, next *policyRecord) error {
 	key := markKey(verified.head.SiteID, verified.head.GroupID)
 	if who, changed := e.client.currentIdentity().withMark(key, &verified.mark, e.stillTrusts); changed {
 		if err := e.client.adoptIdentity(who); err != nil {
-			return &exchangeError{Code: protocol.CodeIdentityUnreadable, Err: err}
+			return withCode(protocol.CodeIdentityUnreadable, err)
 		}
 	}
 	site := siteRecord{SiteID: verified.head.SiteID}

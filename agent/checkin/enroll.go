@@ -81,7 +81,7 @@ func (e *exchange) askForToken(at time.Time) error {
 	who.DeviceID, who.token = reply.DeviceID, reply.Token
 	who.Origin, who.GroupHint = originOf(e.client.options.ServerURL), e.client.options.Group
 	if err := e.client.adoptIdentity(who); err != nil {
-		return &exchangeError{Code: protocol.CodeIdentityUnreadable, Err: err}
+		return withCode(protocol.CodeIdentityUnreadable, err)
 	}
 	e.outcome.EnrolledNow = true
 	return nil
@@ -107,7 +107,7 @@ func (e *exchange) awaitApproval(who *Identity, reply *protocol.EnrollReply) err
 	if who.token == "" && who.DeviceID != reply.DeviceID {
 		who.DeviceID = reply.DeviceID
 		if err := e.client.adoptIdentity(who); err != nil {
-			return &exchangeError{Code: protocol.CodeIdentityUnreadable, Err: err}
+			return withCode(protocol.CodeIdentityUnreadable, err)
 		}
 	}
 	failure := &exchangeError{Code: protocol.CodeEnrollmentPending, Err: errors.New("the portal waits for an administrator's approval")}

@@ -34,7 +34,7 @@ type exchange struct {
 
 func (e *exchange) run() error {
 	if e.client.options.ServerURL == nil {
-		return &exchangeError{Code: protocol.CodeNotConfigured, Err: errors.New("no ServerURL is configured")}
+		return withCode(protocol.CodeNotConfigured, errors.New("no ServerURL is configured"))
 	}
 	if err := e.client.loadIdentity(); err != nil {
 		return err

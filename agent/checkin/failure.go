@@ -99,10 +99,10 @@ func networkError(err error) error {
 	}
 	for _, row := range networkFailures {
 		if row.is != nil && errors.Is(err, *row.is) || row.fits != nil && row.fits(err) {
-			return &exchangeError{Code: row.code, Err: plainError(err)}
+			return withCode(row.code, plainError(err))
 		}
 	}
-	return &exchangeError{Code: protocol.CodePortalUnreachable, Err: plainError(err)}
+	return withCode(protocol.CodePortalUnreachable, plainError(err))
 }
 
 // plainError gives an error whose text quotes a stranger words of our own.
@@ -117,19 +117,19 @@ func plainError(err error) error {
 func bodyError(err error) error {
 	switch {
 	case errors.Is(err, protocol.ErrTooLarge):
-		return &exchangeError{Code: protocol.CodePortalReplyTooLarge, Err: err}
+		return withCode(protocol.CodePortalReplyTooLarge, err)
 	case isTimeout(err), isInterrupted(err), errors.Is(err, context.Canceled):
 		return networkError(err)
 	}
-	return &exchangeError{Code: protocol.CodePortalReplyInvalid, Err: err}
+	return withCode(protocol.CodePortalReplyInvalid, err)
 }
 
 // replyError is the error of an answer that arrived whole and makes no sense.
 func replyError(err error) error {
 	if errors.Is(err, errWebPage) {
-		return &exchangeError{Code: protocol.CodePortalWebPage, Err: err}
+		return withCode(protocol.CodePortalWebPage, err)
 	}
-	return &exchangeError{Code: protocol.CodePortalReplyInvalid, Err: err}
+	return withCode(protocol.CodePortalReplyInvalid, err)
 }
 
 // checkMedia refuses an answer that does not say that it is JSON.

@@ -126,5 +126,5 @@ func (c *Client) readContent(limit int, folder, name string) (*portalAnswer, err
 	if code == "" {
 		code = protocol.CodeContentUnreadable
 	}
-	return nil, &exchangeError{Code: code, Err: err}
+	return nil, withCode(code, err)
 }

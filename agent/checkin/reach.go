@@ -64,7 +64,7 @@ func Reach(ctx context.Context, options ReachOptions) Reached {
 	}
 	request, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace.hooks()), http.MethodGet, target.String(), nil)
 	if err != nil {
-		return trace.failed(&exchangeError{Code: protocol.CodeInternal, Err: errors.New("make request")})
+		return trace.failed(withCode(protocol.CodeInternal, errors.New("make request")))
 	}
 	response, err := client.Do(request)
 	if err != nil {

@@ -213,7 +213,7 @@ func (c *Client) sendRequest(ctx context.Context, what *portalRequest) (*portalA
 func (c *Client) sendOnce(ctx context.Context, what *portalRequest) (*portalAnswer, error) {
 	request, err := c.newRequest(ctx, what)
 	if err != nil {
-		return nil, &exchangeError{Code: protocol.CodeInternal, Err: err}
+		return nil, withCode(protocol.CodeInternal, err)
 	}
 	response, err := c.retry.Do(request)
 	if err != nil {

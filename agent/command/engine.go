@@ -245,7 +245,7 @@ func (e *engine) guarded(r *Record, run func() error) (err error) {
 	defer func() {
 		if panicked := recover(); panicked != nil {
 			e.log.Error().Str("command", r.ID).Str("type", r.Command.Type).Interface("panic", panicked).Bytes("stack", debug.Stack()).Msg("an executor has panicked")
-			err = &codeError{code: protocol.CodeInternal, text: "Something went wrong in the agent itself; its log says what."}
+			err = newCodeError(protocol.CodeInternal, "Something went wrong in the agent itself; its log says what.")
 		}
 	}()
 	return run()

@@ -227,7 +227,7 @@ func (p *deletePreparation) judgeAbsent(ctx context.Context) (*Readiness, error)
 func (d *Deletion) isGone(ctx context.Context, account *Account, target *protocol.CommandTarget) (bool, error) {
 	isNamed := target.Bundle.Inode != 0 && (target.Bundle.Volume != "" || target.Bundle.Device != 0)
 	if account == nil || !isNamed {
-		return false, &codeError{code: protocol.CodeNotObservable, text: "Nobody can look for its bundle."}
+		return false, newCodeError(protocol.CodeNotObservable, "Nobody can look for its bundle.")
 	}
 	home := account.User.Home
 	near := path.Join(home, "Parallels")
@@ -251,9 +251,9 @@ func (d *Deletion) isGone(ctx context.Context, account *Account, target *protoco
 	case found.Present:
 		return false, nil
 	case !found.Mounted:
-		return false, &codeError{code: protocol.CodeNotObservable, text: "The volume on which its bundle lay is not there."}
+		return false, newCodeError(protocol.CodeNotObservable, "The volume on which its bundle lay is not there.")
 	case !found.Known && !found.Whole:
-		return false, &codeError{code: protocol.CodeNotObservable, text: "Not everything in which its bundle could be may be looked at."}
+		return false, newCodeError(protocol.CodeNotObservable, "Not everything in which its bundle could be may be looked at.")
 	}
 	return true, nil
 }
@@ -282,7 +282,7 @@ func (p *deletePreparation) compare(ctx context.Context) (*Readiness, error) {
 	case isAbsent(answer.Err):
 		return deferredAs(protocol.CodeTargetChanged, "Its bundle is not there.", time.Time{}), nil
 	case answer.Err != nil:
-		return nil, &codeError{code: protocol.CodeNotObservable, text: "Its bundle may not be looked at."}
+		return nil, newCodeError(protocol.CodeNotObservable, "Its bundle may not be looked at.")
 	case !answer.Folder || !isSignedBundle(bundleIdentity(answer), p.target.Bundle):
 		return deferredAs(protocol.CodeTargetChanged, "Its bundle is another one.", time.Time{}), nil
 	case stateOf(p.vm) == prlctl.StateInvalid:
@@ -400,7 +400,7 @@ func (d *Deletion) hold(ctx context.Context, account *Account, intent *deleteInt
 	}
 	if bundle := topOf(held); bundle == nil || !bundle.Folder || bundle.Inode != intent.Identity.Inode || bundle.Volume != intent.Identity.Volume {
 		held.Close()
-		return nil, &codeError{code: protocol.CodeTargetChanged, text: "Its bundle is another one."}
+		return nil, newCodeError(protocol.CodeTargetChanged, "Its bundle is another one.")
 	}
 	for _, problem := range held.Problems[1:] {
 		held.Whole = held.Whole && (problem == nil || isAbsent(problem))

@@ -81,7 +81,7 @@ func (a *deletion) run(ctx context.Context) (err error) {
 	keys := fileKeys(a.held)
 	for _, key := range a.intent.Files {
 		if !slices.Contains(keys, key) && !a.intent.Force {
-			return &codeError{code: protocol.CodeTargetChanged, text: "A file of its bundle was taken away."}
+			return newCodeError(protocol.CodeTargetChanged, "A file of its bundle was taken away.")
 		}
 	}
 	if err := a.stop(ctx); err != nil {
@@ -105,7 +105,7 @@ func (a *deletion) stop(ctx context.Context) error {
 	case state == prlctl.StateStopped:
 		return nil
 	case !a.intent.Force:
-		return &codeError{code: protocol.CodeWaitsForStop}
+		return newCodeError(protocol.CodeWaitsForStop, "")
 	}
 	if state == prlctl.StateRunning {
 		a.mac.tell(ctx, a.account, deleteText)

@@ -147,7 +147,7 @@ func (v *deleteVerification) judgeFiles(ctx context.Context) (*Outcome, error) {
 	}
 	switch answer := &answers[0]; {
 	case answer.Err == nil && v.isRemoving():
-		return nil, &codeError{code: protocol.CodeNotDone, text: "It is in no list any more; its bundle is still there."}
+		return nil, newCodeError(protocol.CodeNotDone, "It is in no list any more; its bundle is still there.")
 	case answer.Err == nil && answer.Inode == v.intent.Identity.Inode:
 		return failedAs(protocol.CodeNotDone, "It is in no list any more, and its bundle is still there."), nil
 	case answer.Err == nil:

@@ -40,7 +40,7 @@ func (d *Diagnostics) send(ctx context.Context) (observed map[string]string, err
 		return nil, fmt.Errorf("make a support bundle: %w", err)
 	}
 	if len(bundle) > protocol.MaxBlob {
-		return nil, &codeError{code: protocol.CodeReportTooLarge}
+		return nil, newCodeError(protocol.CodeReportTooLarge, "")
 	}
 	digest, err := d.Upload(ctx, bundle)
 	if err != nil {

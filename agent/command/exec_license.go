@@ -110,7 +110,7 @@ func (d *Deactivation) eachAccount(ctx context.Context, ask func(LicenseTool) er
 		return err
 	}
 	if len(accounts) == 0 {
-		return &codeError{code: protocol.CodeTargetUnlisted, text: "Nobody uses the product as whom its tool could be run."}
+		return newCodeError(protocol.CodeTargetUnlisted, "Nobody uses the product as whom its tool could be run.")
 	}
 	var failures []error
 	for _, account := range accounts {

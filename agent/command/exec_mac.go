@@ -125,7 +125,7 @@ func (m *Mac) accounts(ctx context.Context) ([]*Account, error) {
 		return nil, err
 	}
 	if len(users.People) == 0 { // a directory that knows nobody is no proof that all are gone
-		return nil, fmt.Errorf("list users: %w", &codeError{code: protocol.CodeTargetUnlisted})
+		return nil, fmt.Errorf("list users: %w", newCodeError(protocol.CodeTargetUnlisted, ""))
 	}
 	console, err := m.Directory.Console(ctx)
 	if err != nil {
@@ -183,7 +183,7 @@ func (m *Mac) account(ctx context.Context, uid uint32) (*Account, error) {
 func accountOf(ctx context.Context, directory Directory, uid uint32) (*Account, error) {
 	users, err := directory.Users(ctx)
 	if err != nil || len(users.People) == 0 {
-		return nil, errors.Join(err, &codeError{code: protocol.CodeTargetUnlisted})
+		return nil, errors.Join(err, newCodeError(protocol.CodeTargetUnlisted, ""))
 	}
 	console, err := directory.Console(ctx)
 	if err != nil {
@@ -284,7 +284,7 @@ func (m *Mac) listAll(ctx context.Context, accounts []*Account) listings {
 				return err
 			})
 			if one.failed == nil && len(one.list.Unreadable) > 0 {
-				one.failed = &codeError{code: protocol.CodeUnreadableVM}
+				one.failed = newCodeError(protocol.CodeUnreadableVM, "")
 			}
 		})
 	}
@@ -347,7 +347,7 @@ func (m *Mac) readConfig(ctx context.Context, listed *listedVM) (*prlctl.ConfigP
 	}
 	configs, err := m.configsAt(ctx, listed.account, []string{vm.Bundle()})
 	if err != nil || configs[0] == nil {
-		return nil, errors.Join(err, &codeError{code: protocol.CodeNotReadable})
+		return nil, errors.Join(err, newCodeError(protocol.CodeNotReadable, ""))
 	}
 	return configs[0], nil
 }
@@ -425,6 +425,9 @@ type codeError struct {
 	code protocol.Code
 	text string
 }
+
+// newCodeError is one with a text, or with the code's where that is empty.
+func newCodeError(code protocol.Code, text string) error { return &codeError{code, text} }
 
 // Error is the text, or the code's.
 func (e *codeError) Error() string { return cmp.Or(e.text, e.code.Text().Text) }

@@ -158,7 +158,7 @@ func (r *Restart) Verify(ctx context.Context, job *Job) (*Outcome, error) {
 	if intent.isOtherIn(processes) && len(processes) <= max(len(intent.Processes), 1) {
 		return restarted("process"), nil
 	}
-	return nil, &codeError{code: protocol.CodeOutcomeUnknown, text: "No start was seen."}
+	return nil, newCodeError(protocol.CodeOutcomeUnknown, "No start was seen.")
 }
 
 func restarted(how string) *Outcome {

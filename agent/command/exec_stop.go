@@ -74,7 +74,7 @@ func (s *stopping) run(ctx context.Context) error {
 		}
 		s.mac.Pause(ctx, lookEvery)
 	}
-	return &codeError{code: protocol.CodeVMBusy, text: "It does not stop."}
+	return newCodeError(protocol.CodeVMBusy, "It does not stop.")
 }
 
 // kill ends the machine, and waits until it is stopped.
@@ -86,7 +86,7 @@ func (s *stopping) kill(ctx context.Context) error {
 		}
 		s.mac.Pause(ctx, lookEvery)
 	}
-	return &codeError{code: protocol.CodeVMBusy, text: "It does not stop."}
+	return newCodeError(protocol.CodeVMBusy, "It does not stop.")
 }
 
 // askToStop asks the guest to shut down.

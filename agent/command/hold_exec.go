@@ -49,7 +49,7 @@ func (x holdExecutor) Act(_ context.Context, job *Job) error {
 		code = x.holds.take(&signed.envelope, x.holds.options.Circumstances().Trust.signatures(job.Command.Type))
 	}
 	if code != "" {
-		return &codeError{code: code}
+		return newCodeError(code, "")
 	}
 	return nil
 }

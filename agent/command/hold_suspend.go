@@ -93,7 +93,7 @@ func (w *suspension) state(ctx context.Context, account *Account) (prlctl.State,
 	defer cancel()
 	vm, err := w.tool(account).Get(ctx, w.key.ID)
 	if err != nil && ctx.Err() != nil {
-		err = &codeError{code: protocol.CodeToolTimeout}
+		err = newCodeError(protocol.CodeToolTimeout, "")
 	}
 	return stateOf(&vm), err
 }
@@ -262,7 +262,7 @@ func (w *suspension) reason(said, err error, state prlctl.State) error {
 	case err != nil:
 		return err
 	}
-	return &codeError{code: protocol.CodeNotVerified, text: fmt.Sprintf("It is %s.", state)}
+	return newCodeError(protocol.CodeNotVerified, fmt.Sprintf("It is %s.", state))
 }
 
 // hasEnded reports whether no process of its owner's runs the machine any more.
