@@ -59,28 +59,28 @@ func Failed(err error) bool {
 // is not listed is ErrIO.
 var errnoKinds = []struct {
 	errno syscall.Errno
-	kind  error
+	kind  *error
 }{
-	{syscall.ENOSPC, ErrFull},
-	{syscall.EDQUOT, ErrFull},
-	{syscall.EFBIG, ErrFull},
-	{syscall.EACCES, ErrDenied},
-	{syscall.EPERM, ErrDenied},
-	{syscall.EROFS, ErrDenied},
-	{syscall.ELOOP, ErrDenied},  // a link where none may be
-	{syscall.EISDIR, ErrDenied}, // a folder in place of the file
+	{syscall.ENOSPC, &ErrFull},
+	{syscall.EDQUOT, &ErrFull},
+	{syscall.EFBIG, &ErrFull},
+	{syscall.EACCES, &ErrDenied},
+	{syscall.EPERM, &ErrDenied},
+	{syscall.EROFS, &ErrDenied},
+	{syscall.ELOOP, &ErrDenied},  // a link where none may be
+	{syscall.EISDIR, &ErrDenied}, // a folder in place of the file
 }
 
-// boltKinds says which kind of failure an error of bbolt is.
-var boltKinds = []struct {
-	cause error
-	kind  error
-}{
-	{bolterrors.ErrTimeout, ErrLocked},
-	{bolterrors.ErrMaxSizeReached, ErrFull},
-	{bolterrors.ErrInvalid, ErrDamaged},
-	{bolterrors.ErrChecksum, ErrDamaged},
-	{bolterrors.ErrVersionMismatch, ErrDamaged},
+// causeKinds says which kind of failure an error of bbolt or safefile is.
+var causeKinds = []struct{ cause, kind *error }{
+	{&safefile.ErrUnsafeDirectory, &ErrDenied},
+	{&safefile.ErrSymlink, &ErrDenied},
+	{&safefile.ErrNotRegular, &ErrDenied},
+	{&bolterrors.ErrTimeout, &ErrLocked},
+	{&bolterrors.ErrMaxSizeReached, &ErrFull},
+	{&bolterrors.ErrInvalid, &ErrDamaged},
+	{&bolterrors.ErrChecksum, &ErrDamaged},
+	{&bolterrors.ErrVersionMismatch, &ErrDamaged},
 }
 
 // withKind wraps err with the kind of failure it is; an error that has a code
@@ -93,21 +93,16 @@ func withKind(err error) error {
 }
 
 func kindOf(err error) error {
-	for _, refusal := range []error{safefile.ErrUnsafeDirectory, safefile.ErrSymlink, safefile.ErrNotRegular} {
-		if errors.Is(err, refusal) {
-			return ErrDenied
-		}
-	}
-	for _, row := range boltKinds {
-		if errors.Is(err, row.cause) {
-			return row.kind
+	for _, row := range causeKinds {
+		if errors.Is(err, *row.cause) {
+			return *row.kind
 		}
 	}
 	for _, row := range errnoKinds {
 		// bbolt's DB.grow formats the system's error with %s, which hides it
 		// from errors.Is: the text has to do.
 		if errors.Is(err, row.errno) || strings.HasSuffix(err.Error(), row.errno.Error()) {
-			return row.kind
+			return *row.kind
 		}
 	}
 	return ErrIO
