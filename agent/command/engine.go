@@ -354,17 +354,9 @@ func (e *engine) inOrder() []*Record {
 	for _, r := range e.records {
 		list = append(list, r)
 	}
-	sort.Sort(byArrival(list))
+	sort.Slice(list, func(i, j int) bool { return list[i].Arrival < list[j].Arrival })
 	return list
 }
-
-// byArrival sorts, as the other types here that do, without one more instance of the
-// generic sort in the program.
-type byArrival []*Record
-
-func (l byArrival) Len() int           { return len(l) }
-func (l byArrival) Less(i, j int) bool { return l[i].Arrival < l[j].Arrival }
-func (l byArrival) Swap(i, j int)      { l[i], l[j] = l[j], l[i] }
 
 // settled forgets in memory what the journal has settled.
 func (e *engine) settled(ids []string) {

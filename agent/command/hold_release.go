@@ -61,18 +61,9 @@ func (h *Holds) inOrder() []*hold {
 	for _, one := range h.holds {
 		list = append(list, one)
 	}
-	sort.Sort(byKey(list))
+	sort.Slice(list, func(i, j int) bool { return list[i].VMKey.Compare(list[j].VMKey) < 0 })
 	return list
 }
-
-// byKey sorts holds by owner and id. It is smaller, in a program, than one more instance
-// of the generic sort.
-type byKey []*hold
-
-// Len, Less and Swap are sort.Interface.
-func (k byKey) Len() int           { return len(k) }
-func (k byKey) Swap(i, j int)      { k[i], k[j] = k[j], k[i] }
-func (k byKey) Less(i, j int) bool { return k[i].VMKey.Compare(k[j].VMKey) < 0 }
 
 // ErrNotHeld says that no such machine is held.
 var ErrNotHeld = errors.New("no such machine is held")

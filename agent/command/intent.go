@@ -262,15 +262,9 @@ func startedIn(lines []intent, since time.Time, except string) (at []time.Time) 
 	for _, one := range last {
 		at = append(at, one)
 	}
-	sort.Sort(byTime(at))
+	sort.Slice(at, func(i, j int) bool { return at[i].Before(at[j]) })
 	return at
 }
-
-type byTime []time.Time
-
-func (l byTime) Len() int           { return len(l) }
-func (l byTime) Less(i, j int) bool { return l[i].Before(l[j]) }
-func (l byTime) Swap(i, j int)      { l[i], l[j] = l[j], l[i] }
 
 // prunedTo is the time up to which what had expired may be forgotten.
 func (f *Intents) prunedTo() time.Time {

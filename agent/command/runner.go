@@ -300,12 +300,6 @@ func (r *Runner) Records() ([]*Record, error) {
 		all = append(all, &one)
 	}
 	r.engine.mu.Unlock()
-	sort.Stable(newestFirst(all))
+	sort.SliceStable(all, func(i, j int) bool { return all[i].ReceivedAt.After(all[j].ReceivedAt) })
 	return all, nil
 }
-
-type newestFirst []*Record
-
-func (l newestFirst) Len() int           { return len(l) }
-func (l newestFirst) Less(i, j int) bool { return l[i].ReceivedAt.After(l[j].ReceivedAt) }
-func (l newestFirst) Swap(i, j int)      { l[i], l[j] = l[j], l[i] }
