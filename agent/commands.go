@@ -51,8 +51,8 @@ type commands struct {
 func newCommands(a *agent) *commands {
 	c := &commands{agent: a}
 	executors := map[string]command.Executor{
-		"inventory.refresh": refresh{c, &c.looked, commandPortal.TellAll},
-		"policy.refresh":    refresh{c, &c.exchanged, commandPortal.AskForPolicy},
+		"inventory.refresh": &refresh{c, &c.looked, commandPortal.TellAll},
+		"policy.refresh":    &refresh{c, &c.exchanged, commandPortal.AskForPolicy},
 	}
 	maps.Copy(executors, a.parts.executors)
 	if c.holds, c.failed = c.openHolds(); c.failed != nil {
@@ -218,7 +218,7 @@ type refresh struct {
 var errNoPortal = errors.New("there is no portal yet")
 
 // Prepare says that it can be asked for once there is a portal.
-func (r refresh) Prepare(context.Context, *command.Job) (*command.Readiness, error) {
+func (r *refresh) Prepare(context.Context, *command.Job) (*command.Readiness, error) {
 	r.commands.mu.Lock()
 	defer r.commands.mu.Unlock()
 	if r.commands.portal == nil {
@@ -228,7 +228,7 @@ func (r refresh) Prepare(context.Context, *command.Job) (*command.Readiness, err
 }
 
 // Act asks for it and waits until it is done.
-func (r refresh) Act(ctx context.Context, job *command.Job) error {
+func (r *refresh) Act(ctx context.Context, job *command.Job) error {
 	r.commands.mu.Lock()
 	portal := r.commands.portal
 	r.commands.mu.Unlock()
@@ -241,7 +241,7 @@ func (r refresh) Act(ctx context.Context, job *command.Job) error {
 }
 
 // Verify sees whether it is done.
-func (r refresh) Verify(_ context.Context, job *command.Job) (*command.Outcome, error) {
+func (r *refresh) Verify(_ context.Context, job *command.Job) (*command.Outcome, error) {
 	last := r.done.newest()
 	if job.BegunAt.IsZero() || last.Before(job.BegunAt) {
 		return &command.Outcome{}, nil

@@ -48,7 +48,7 @@ func (n *noExchange) Refresh(ctx context.Context, retry bool) []protocol.Event {
 func (n *noExchange) Close() { n.onDisk.Close() }
 
 // Clock is what is on disk of the time.
-func (n noExchange) Clock() (trusted, likely time.Time, proven bool) {
+func (n *noExchange) Clock() (trusted, likely time.Time, proven bool) {
 	if known, is := n.onDisk.(commandPortal); is {
 		return known.Clock()
 	}
@@ -56,15 +56,15 @@ func (n noExchange) Clock() (trusted, likely time.Time, proven bool) {
 }
 
 // SignReceipt signs with the key that is on disk.
-func (n noExchange) SignReceipt(payload []byte) (protocol.Envelope, bool) {
+func (n *noExchange) SignReceipt(payload []byte) (protocol.Envelope, bool) {
 	if known, is := n.onDisk.(commandPortal); is {
 		return known.SignReceipt(payload)
 	}
 	return protocol.Envelope{}, false
 }
 
-func (noExchange) TellAll()      {}
-func (noExchange) AskForPolicy() {}
+func (*noExchange) TellAll()      {}
+func (*noExchange) AskForPolicy() {}
 
 // connection is the client of the portal under the configuration of now.
 type connection struct {

@@ -180,7 +180,7 @@ func executorsOf(
 			},
 		}),
 		"vm.restart":    &command.Restart{Mac: on, RanAt: known.lastRun, IsHeld: known.isHeld},
-		"vm.redownload": command.Redownload{},
+		"vm.redownload": &command.Redownload{},
 		"license.deactivate": &command.Deactivation{
 			Mac:  on,
 			Tool: func(account *command.Account) command.LicenseTool { return client(account) },

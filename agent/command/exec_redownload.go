@@ -11,14 +11,14 @@ import (
 type Redownload struct{}
 
 // Prepare refuses.
-func (Redownload) Prepare(context.Context, *Job) (*Readiness, error) {
+func (*Redownload) Prepare(context.Context, *Job) (*Readiness, error) {
 	return rejectedAs(protocol.CodeImageNotSupported, ""), nil
 }
 
 // Act does nothing.
-func (Redownload) Act(context.Context, *Job) error { return nil }
+func (*Redownload) Act(context.Context, *Job) error { return nil }
 
 // Verify says that nothing was done.
-func (Redownload) Verify(context.Context, *Job) (*Outcome, error) {
+func (*Redownload) Verify(context.Context, *Job) (*Outcome, error) {
 	return failedAs(protocol.CodeImageNotSupported, ""), nil
 }

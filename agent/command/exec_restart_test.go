@@ -145,7 +145,7 @@ func TestH20_CMD_14_WhatIsNotRestarted(t *testing.T) {
 func TestCMD_14_RedownloadIsRejectedBeforeAnything(t *testing.T) {
 	t.Parallel()
 	m := newTestMac(t)
-	ready, _, err := carryOut(t, Redownload{}, m.command("vm.redownload", protocol.DeleteParams{When: protocol.DeleteNow}))
+	ready, _, err := carryOut(t, &Redownload{}, m.command("vm.redownload", protocol.DeleteParams{When: protocol.DeleteNow}))
 	if err != nil || ready.State != protocol.CommandRejected || ready.Code != protocol.CodeImageNotSupported || !m.exists(aliceBundle+"/config.pvs") {
 		t.Errorf("got %+v, %v", ready, err)
 	}

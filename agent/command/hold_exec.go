@@ -13,13 +13,13 @@ type holdExecutor struct{ holds *Holds }
 
 // Executors are those of vm.lock and vm.unlock.
 func (h *Holds) Executors() map[string]Executor {
-	return map[string]Executor{lockType: holdExecutor{h}, unlockType: holdExecutor{h}}
+	return map[string]Executor{lockType: &holdExecutor{h}, unlockType: &holdExecutor{h}}
 }
 
 // Prepare says whether the list may come into force. A command whose list is older than
 // the one in force has nothing to do if that one says the same of its machine: lists
 // come with every answer of the portal, and may be ahead of their commands.
-func (x holdExecutor) Prepare(_ context.Context, job *Job) (*Readiness, error) {
+func (x *holdExecutor) Prepare(_ context.Context, job *Job) (*Readiness, error) {
 	if done := x.holds.outcomeOf(&job.Command); done.State != "" {
 		return &Readiness{State: done.State, Code: done.Code, Observed: done.Observed}, nil
 	}
@@ -43,7 +43,7 @@ func (x holdExecutor) Prepare(_ context.Context, job *Job) (*Readiness, error) {
 }
 
 // Act takes the list.
-func (x holdExecutor) Act(_ context.Context, job *Job) error {
+func (x *holdExecutor) Act(_ context.Context, job *Job) error {
 	signed, code := x.holds.listOf(&job.Command)
 	if code == "" {
 		code = x.holds.take(&signed.envelope, x.holds.options.Circumstances().Trust.signatures(job.Command.Type))
@@ -55,7 +55,7 @@ func (x holdExecutor) Act(_ context.Context, job *Job) error {
 }
 
 // Verify sees whether the list in force says of the machine what the command wants.
-func (x holdExecutor) Verify(_ context.Context, job *Job) (*Outcome, error) {
+func (x *holdExecutor) Verify(_ context.Context, job *Job) (*Outcome, error) {
 	return x.holds.outcomeOf(&job.Command), nil
 }
 
