@@ -23,12 +23,12 @@ func CompareVMs(before, now []VM, truncated bool) []Change {
 		switch at := pairs.before[i]; {
 		case at >= 0:
 			changes = append(changes, Change{&before[at], &now[i]})
-		case now[i].wasSeen() && !now[i].isSharedAmong(before):
+		case now[i].wasSeen() && !now[i].isSharedAmong(before, false):
 			changes = append(changes, Change{nil, &now[i]})
 		}
 	}
 	for i := range before {
-		if !truncated && !pairs.taken[i] && before[i].wasSeen() && !before[i].isSharedAmong(now) {
+		if !truncated && !pairs.taken[i] && before[i].wasSeen() && !before[i].isSharedAmong(now, true) {
 			changes = append(changes, Change{&before[i], nil})
 		}
 	}
@@ -93,11 +93,11 @@ func (v *VM) isSharedRowOf(other *VM) bool {
 	return v.ID == other.ID && v.UID != other.UID && (v.isSeenBy(other.UID) || other.isSeenBy(v.UID))
 }
 
-// isSharedAmong reports whether one of the rows that anybody read is a shared row
-// of this one.
-func (v *VM) isSharedAmong(others []VM) bool {
+// isSharedAmong reports whether one of the rows is a shared row of this one. With
+// unseen, one that nobody ever read counts: the machine may be there all the same.
+func (v *VM) isSharedAmong(others []VM, unseen bool) bool {
 	for i := range others {
-		if others[i].wasSeen() && v.isSharedRowOf(&others[i]) {
+		if (unseen || others[i].wasSeen()) && v.isSharedRowOf(&others[i]) {
 			return true
 		}
 	}

@@ -58,6 +58,7 @@ func TestH21_WhatTwoLooksCompare(t *testing.T) {
 			}
 		}
 	}
+	unread := func(vm *VM) { vm.Stale = CodeUnreadableVM }
 	cases := map[string]struct {
 		before, now []VM
 		want        []string
@@ -65,12 +66,18 @@ func TestH21_WhatTwoLooksCompare(t *testing.T) {
 		"restored from a copy": {
 			[]VM{rowOf("a", 501, bundle(inodeOf("v", 7)))}, []VM{rowOf("a", 501, bundle(inodeOf("v", 8)))}, []string{"a/501 stays, another bundle"},
 		},
-		"renamed account":                {[]VM{rowOf("a", 501, named("alice"))}, []VM{rowOf("a", 501, named("alicia"))}, []string{"a/501 stays"}},
-		"a name that went to another":    {[]VM{rowOf("a", 501, named("bob"))}, []VM{rowOf("a", 502, named("bob"))}, []string{"a/502 came", "a/501 went"}},
-		"one id in two accounts":         {[]VM{rowOf("a", 501)}, []VM{rowOf("a", 501), rowOf("a", 502)}, []string{"a/501 stays", "a/502 came"}},
-		"one of two went":                {[]VM{rowOf("a", 501), rowOf("a", 502)}, []VM{rowOf("a", 502)}, []string{"a/502 stays", "a/501 went"}},
-		"shared, in another's name":      {[]VM{rowOf("a", 501, seenBy(502))}, []VM{rowOf("a", 502)}, []string{"a/502 stays"}},
-		"shared, and now two rows":       {[]VM{rowOf("a", 501, seenBy(502))}, []VM{rowOf("a", 501), rowOf("a", 502)}, []string{"a/501 stays"}},
+		"renamed account":             {[]VM{rowOf("a", 501, named("alice"))}, []VM{rowOf("a", 501, named("alicia"))}, []string{"a/501 stays"}},
+		"a name that went to another": {[]VM{rowOf("a", 501, named("bob"))}, []VM{rowOf("a", 502, named("bob"))}, []string{"a/502 came", "a/501 went"}},
+		"one id in two accounts":      {[]VM{rowOf("a", 501)}, []VM{rowOf("a", 501), rowOf("a", 502)}, []string{"a/501 stays", "a/502 came"}},
+		"one of two went":             {[]VM{rowOf("a", 501), rowOf("a", 502)}, []VM{rowOf("a", 502)}, []string{"a/502 stays", "a/501 went"}},
+		"shared, in another's name":   {[]VM{rowOf("a", 501, seenBy(502))}, []VM{rowOf("a", 502)}, []string{"a/502 stays"}},
+		"shared, and now two rows":    {[]VM{rowOf("a", 501, seenBy(502))}, []VM{rowOf("a", 501), rowOf("a", 502)}, []string{"a/501 stays"}},
+		"shared, and the row that is left was never read": {
+			[]VM{rowOf("a", 501, seenBy(502)), rowOf("a", 502)}, []VM{rowOf("a", 502, unread)}, []string{"a/502 stays"},
+		},
+		"shared, and the row that was there was never read": {
+			[]VM{rowOf("a", 501, unread)}, []VM{rowOf("a", 502, seenBy(501))}, []string{"a/502 came"},
+		},
 		"kept without a uid":             {[]VM{rowOf("a", 0)}, []VM{rowOf("a", 501)}, []string{"a/501 stays"}},
 		"kept without a uid, two of one": {[]VM{rowOf("a", 0), rowOf("a", 0)}, []VM{rowOf("a", 501), rowOf("a", 502)}, []string{"a/501 stays", "a/502 stays"}},
 		"kept without a uid, gone":       {[]VM{rowOf("a", 0)}, []VM{rowOf("b", 501)}, []string{"b/501 came", "a/0 went"}},
