@@ -168,7 +168,8 @@ func (m *Machine) takeFiles(answers []platform.FileAnswer, at time.Time) {
 	}
 	bundle, info := &answers[0], &answers[1]
 	if bundle.Err == nil && bundle.Folder {
-		m.Bundle.Identity, m.Bundle.Owner, m.Space = identityOf(bundle), &bundle.UID, bundle.Space
+		owner := bundle.UID // a pointer into the answers would keep the contents of all files
+		m.Bundle.Identity, m.Bundle.Owner, m.Space = identityOf(bundle), &owner, bundle.Space
 	}
 	m.InfoUnread = info.Err != nil && !isAbsent(info.Err) && !errors.Is(info.Err, platform.ErrNotUnderstood)
 	m.InfoPrivate = errors.Is(info.Err, syscall.EPERM)

@@ -25,3 +25,16 @@ func TestENC_10_SpaceIsAskedWhereAPolicyNeedsIt(t *testing.T) {
 		t.Errorf("%+v", m.Space)
 	}
 }
+
+// What is remembered of a machine holds nothing of the answers of its account, which
+// has the contents of all its files.
+func TestH21_TheOwnerIsNoPartOfTheAnswer(t *testing.T) {
+	t.Parallel()
+	m := &Machine{Bundle: Bundle{Path: "/Users/alice/a.pvm"}, NeverStarted: true}
+	answers := []platform.FileAnswer{{Folder: true, UID: 501}, {}}
+	m.takeFiles(answers, time.Time{})
+	clear(answers)
+	if m.Bundle.Owner == nil || *m.Bundle.Owner != 501 {
+		t.Error("the owner went with the answers")
+	}
+}
