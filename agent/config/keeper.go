@@ -215,6 +215,7 @@ func (k *Keeper) loadKept(awake AwakeTime) error {
 	}
 	_, err := keptProfiles.Load(k.store, onlyKey, &k.kept)
 	if err != nil {
+		k.kept = keptProfile{} // no part of one that cannot be read counts
 		return fmt.Errorf("recall configuration: %w", err)
 	}
 	k.loaded = true

@@ -508,6 +508,25 @@ func TestH06_AStateThatCannotBeWrittenIsSaid(t *testing.T) {
 	}
 }
 
+// Of a record that cannot be read nothing counts, also not what stands in front of
+// the place where it is wrong.
+func TestH06_ADamagedRecordMissesNoProfile(t *testing.T) {
+	t.Parallel()
+	m := newKeeperMac(t)
+	garbage := store.Collection[*map[string]any]{Name: keptProfiles.Name}
+	err := m.store.Update(func(tx *store.Tx) error {
+		return garbage.Put(tx, onlyKey, &map[string]any{"source": SourceManaged, "removed": 1})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := m.after(0)
+	if codes := codesOf(c); len(codes) != 1 || c.Problems[0].Key != "state" {
+		t.Errorf("problems %+v", c.Problems)
+	}
+	m.want(m.after(time.Hour), "", SourceNone, "")
+}
+
 // Every state of both files, after every history.
 func TestH06_EveryDecision(t *testing.T) {
 	t.Parallel()
