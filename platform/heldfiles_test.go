@@ -286,8 +286,9 @@ func TestH25_AFolderIsLookedFor(t *testing.T) {
 func TestCMD_H53_OurCommandLineIsNobodyElses(t *testing.T) {
 	t.Parallel()
 	machine, _, root := helped(t)
-	if _, err := machine.RunCommandLine(t.Context(), &tool.Command{}); err == nil {
-		t.Error("there is none, and it runs")
+	var asked tool.Command
+	if _, err := machine.RunCommandLine(t.Context(), &asked); err == nil || asked.Path != "" {
+		t.Errorf("there is none: %v, and of what was asked became %q", err, asked.Path)
 	}
 	executable, err := os.Executable()
 	errorsAreFatal(t, err, os.Symlink(executable, root+CommandLine))

@@ -20,11 +20,12 @@ const CommandLine = "/Library/Application Support/prlagent/bin/prlagent"
 // RunCommandLine runs our own command line as who we are. One that somebody else could
 // have put there is tool_refused, as a helper is.
 func (m *Machine) RunCommandLine(ctx context.Context, c *tool.Command) (tool.Result, error) {
-	c.Path = CommandLine
+	ours := *c // the caller's stays as it is
+	ours.Path = CommandLine
 	if err := m.CheckRootOwned(CommandLine); err != nil {
 		return tool.Result{ExitCode: -1}, &tool.Error{Code: tool.CodeRefused, Path: CommandLine, Err: err}
 	}
-	return m.tools.Run(ctx, c)
+	return m.tools.Run(ctx, &ours)
 }
 
 // CheckRootOwned returns nil if nobody but root, or who plays root, can have put a
