@@ -115,7 +115,6 @@ type licenseAnswer struct {
 }
 
 // licenseOf is the contentReader of a *licenseAnswer.
-
 func licenseOf(doc *document) (any, error) {
 	root, err := doc.readValue()
 	if err != nil {

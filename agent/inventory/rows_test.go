@@ -435,3 +435,13 @@ func TestGuestFactsStayWhileTheirFileIsNotReadable(t *testing.T) {
 	got = row(t, l.look(), "alice", windowsID)
 	wantEqual(t, "edition after an upgrade", got.Edition+" "+got.OSBuild, "Enterprise 26100")
 }
+
+// The first name of an id is taken: one behind it would never be.
+func TestGuestNamesHaveEachIDOnce(t *testing.T) {
+	t.Parallel()
+	for _, row := range guestNames {
+		if got := guestName(row[0]); got != row[1] {
+			t.Errorf("%s is %q and %q", row[0], got, row[1])
+		}
+	}
+}

@@ -139,3 +139,13 @@ func (m *bench) wants(when string, want []Hint) {
 		m.t.Errorf("%s (-want +got):\n%s", when, diff)
 	}
 }
+
+// The first row of a name is taken: one behind it would never be.
+func TestVMEventsHaveEachNameOnce(t *testing.T) {
+	t.Parallel()
+	for i := range vmEvents {
+		if vmEventOf(vmEvents[i].name) != &vmEvents[i] {
+			t.Errorf("%s is there twice", vmEvents[i].name)
+		}
+	}
+}
