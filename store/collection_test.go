@@ -117,27 +117,27 @@ func TestCollectionRefuses(t *testing.T) {
 		}},
 		{"a record of another type", func() error {
 			return s.View(func(tx *store.Tx) error {
-				_, err := store.Collection[*[]int]{Name: rows.Name}.Get(tx, rowKey(0), new([]int))
+				_, err := store.Collection[*[]int](rows).Get(tx, rowKey(0), new([]int))
 				return err
 			})
 		}},
 		{"a nil pointer to put", func() error { return s.Update(func(tx *store.Tx) error { return rows.Put(tx, "x", nil) }) }},
 		{"a nil pointer to get", func() error { _, err := rows.Load(s, rowKey(0), nil); return err }},
 		{"a type that is no pointer, to put", func() error {
-			return s.Update(func(tx *store.Tx) error { return store.Collection[row]{Name: rows.Name}.Put(tx, "x", row{}) })
+			return s.Update(func(tx *store.Tx) error { return store.Collection[row](rows).Put(tx, "x", row{}) })
 		}},
 		{"a type that is no pointer, to get", func() error {
-			_, err := store.Collection[row]{Name: rows.Name}.Load(s, rowKey(0), row{})
+			_, err := store.Collection[row](rows).Load(s, rowKey(0), row{})
 			return err
 		}},
 		{"a type that is no pointer, to walk", func() error {
 			return s.View(func(tx *store.Tx) error {
-				return store.Collection[row]{Name: rows.Name}.Each(tx, func(string, row) error { return nil })
+				return store.Collection[row](rows).Each(tx, func(string, row) error { return nil })
 			})
 		}},
 		{"an interface as the type, to walk", func() error {
 			return s.View(func(tx *store.Tx) error {
-				return store.Collection[any]{Name: rows.Name}.Each(tx, func(string, any) error { return nil })
+				return store.Collection[any](rows).Each(tx, func(string, any) error { return nil })
 			})
 		}},
 		{"the store's own name", func() error {

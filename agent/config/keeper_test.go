@@ -513,7 +513,7 @@ func TestH06_AStateThatCannotBeWrittenIsSaid(t *testing.T) {
 func TestH06_ADamagedRecordMissesNoProfile(t *testing.T) {
 	t.Parallel()
 	m := newKeeperMac(t)
-	garbage := store.Collection[*map[string]any]{Name: keptProfiles.Name}
+	garbage := store.Collection[*map[string]any](keptProfiles)
 	err := m.store.Update(func(tx *store.Tx) error {
 		return garbage.Put(tx, onlyKey, &map[string]any{"source": SourceManaged, "removed": 1})
 	})

@@ -309,7 +309,7 @@ func TestWhatWasNotSeenIsNotForgotten(t *testing.T) {
 // is said.
 func TestADamagedMemorySetsNothing(t *testing.T) {
 	inBubble(t, clipboard, func(l *lab) {
-		garbage := store.Collection[*[]string]{Name: records.Name}
+		garbage := store.Collection[*[]string](records)
 		if err := l.state.Update(func(tx *store.Tx) error { return garbage.Put(tx, "x", &[]string{"y"}) }); err != nil {
 			l.t.Fatal(err)
 		}
