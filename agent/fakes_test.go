@@ -86,6 +86,7 @@ type fakePortal struct {
 	arriving *protocol.PolicyReport // fetched by the next exchange
 	reread   int                    // calls of Refresh
 	noticed  []protocol.Event       // by the next Refresh
+	found    func()                 // what the next Refresh does to the content, if not nil
 	got      []exchanged
 	orders   []protocol.Envelope // commands that the portal wants open on the Mac
 	cancel   []string
@@ -241,8 +242,11 @@ func (f *fakePortal) Refresh(context.Context, bool) []protocol.Event {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.reread++
+	if f.found != nil {
+		f.found()
+	}
 	noticed := f.noticed
-	f.noticed = nil
+	f.noticed, f.found = nil, nil
 	return noticed
 }
 

@@ -188,7 +188,7 @@ func TestAFolderIsReadWhenItChanges(t *testing.T) {
 			if f.reread < 100 {
 				t.Errorf("it was read %d times in an hour", f.reread)
 			}
-			revision = 1
+			f.found = func() { revision = 1 }
 			f.noticed = []protocol.Event{newEvent(wallClock(), "head_missing", protocol.CodeHeadMissing)}
 		})
 		time.Sleep(time.Minute)
