@@ -213,12 +213,12 @@ func (k *Keeper) loadKept(awake AwakeTime) error {
 	if k.loaded {
 		return nil
 	}
-	_, err := keptProfiles.Load(k.store, onlyKey, &k.kept)
+	var kept keptProfile // of one that cannot be read, no part counts
+	_, err := keptProfiles.Load(k.store, onlyKey, &kept)
 	if err != nil {
-		k.kept = keptProfile{} // no part of one that cannot be read counts
 		return fmt.Errorf("recall configuration: %w", err)
 	}
-	k.loaded = true
+	k.kept, k.loaded = kept, true
 	if !k.kept.MissedAt.IsZero() && (awake.Boot == "" || awake.Boot != k.kept.Missed.Boot) {
 		k.kept.Missed = awake
 	}

@@ -508,6 +508,25 @@ func TestH06_AStateThatCannotBeWrittenIsSaid(t *testing.T) {
 	}
 }
 
+// While nothing can be read, what this process saw itself still counts: a profile
+// that goes away is missed.
+func TestH06_AStateThatCannotBeReadForgetsNothing(t *testing.T) {
+	t.Parallel()
+	m := newKeeperMac(t)
+	m.managed(dict{"ServerURL": managedServer})
+	if err := m.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	m.after(0)
+	m.remove(m.paths.Managed)
+	for range 3 {
+		c := m.after(time.Minute)
+		if showURL(c.ServerURL) != managedServer || !slices.Contains(codesOf(c), protocol.CodeProfileMissing) {
+			t.Errorf("%s, problems %v", showURL(c.ServerURL), c.Problems)
+		}
+	}
+}
+
 // Of a record that cannot be read nothing counts, also not what stands in front of
 // the place where it is wrong.
 func TestH06_ADamagedRecordMissesNoProfile(t *testing.T) {
