@@ -36,12 +36,12 @@ const (
 )
 
 // gated makes the tools of the moments wait at their calls, each only once the
-// moment before it is over. The folder has N.hit when the N-th waits, and lets it go
-// by N.go.
+// moment before it has come. The folder has N.hit when the N-th waits, N.sent before
+// its signals are sent, and lets it go by N.go.
 func (mac fakeMac) gated(t *testing.T, programs string, moments []moment) (folder string) {
 	t.Helper()
 	folder = mac.moments()
-	if err := errors.Join(os.Mkdir(folder, 0o700), os.WriteFile(filepath.Join(folder, "-1.go"), nil, 0o600)); err != nil {
+	if err := errors.Join(os.Mkdir(folder, 0o700), os.WriteFile(filepath.Join(folder, "-1.sent"), nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	for i, m := range moments {
@@ -61,7 +61,7 @@ func (mac fakeMac) gated(t *testing.T, programs string, moments []moment) (folde
 			content = string(there)
 		}
 		n := filepath.Join(folder, strconv.Itoa(i))
-		gate := "case \"$*\" in " + m.call + ") if [ -e '" + filepath.Join(folder, strconv.Itoa(i-1)) + ".go' ] && [ ! -e '" + n + ".hit' ]; then\n" +
+		gate := "case \"$*\" in " + m.call + ") if [ -e '" + filepath.Join(folder, strconv.Itoa(i-1)) + ".sent' ] && [ ! -e '" + n + ".hit' ]; then\n" +
 			": >'" + n + ".hit'; while [ ! -e '" + n + ".go' ]; do sleep 0.02; done; fi ;; esac\n"
 		fakeMac{filepath.Dir(path), mac.calls}.putFile(t, filepath.Base(path), "#!/bin/sh\n"+gate+strings.TrimPrefix(content, "#!/bin/sh\n"), 0o755)
 	}
@@ -81,24 +81,24 @@ func (s *scriptRun) interrupt(t *testing.T, folder string, moments []moment, que
 					break
 				}
 			}
-			release(t, n) // nothing waits here: what the signals cause can be at the next moment at once
 		} else {
 			await(t, m.tool+" "+m.call, func() bool { _, err := os.Stat(n + ".hit"); return err == nil })
 		}
+		mark(t, n+".sent") // what the signals cause can be at the next moment at once
 		for _, signal := range m.signals {
 			if err := syscall.Kill(-s.command.Process.Pid, signal); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if m.held == "" && m.question == "" {
-			release(t, n)
+			mark(t, n+".go")
 		}
 	}
 }
 
-func release(t *testing.T, moment string) {
+func mark(t *testing.T, file string) {
 	t.Helper()
-	if err := os.WriteFile(moment+".go", nil, 0o600); err != nil {
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -138,7 +138,7 @@ func (mac fakeMac) interrupted(t *testing.T, programs, step string, moments []mo
 		s.converseUntil(t, func(asked string) string {
 			questions <- asked
 			return only(step)(asked)
-		}, moments[held].held, func() { release(t, filepath.Join(folder, strconv.Itoa(held))) })
+		}, moments[held].held, func() { mark(t, filepath.Join(folder, strconv.Itoa(held)+".go")) })
 	}()
 	s.interrupt(t, folder, moments, questions)
 	<-over
