@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"time"
 
@@ -99,11 +100,7 @@ func (e *Enforcer) newApplication(planned *Planned, uid uint32) *application {
 
 // end notes that looks from now on see what was done.
 func (a *application) end() *Applied {
-	var changed []protocol.VMKey
-	for key := range a.changed {
-		changed = append(changed, key)
-	}
-	for _, key := range inOrder(changed) {
+	for _, key := range inOrder(maps.Keys(a.changed)) {
 		a.outcome.Wrote = append(a.outcome.Wrote, Written{Key: key, Before: a.planned.Machines[key].ConfigHash, After: a.changed[key].vm.ConfigHash()})
 	}
 	e := a.enforcer

@@ -2,6 +2,7 @@ package enforce
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -69,7 +70,7 @@ func TestPOL_02_OnlyWhatDiffersIsSet(t *testing.T) {
 		l.add(alice)
 		l.add(bob)
 		l.converge()
-		for _, key := range sortedKeys(l.vms)[:2] {
+		for _, key := range inOrder(maps.Keys(l.vms))[:2] {
 			l.vms[key].change(clipboardPath, "on")
 		}
 		l.vmOf(502).change("Advanced/Show developer tools", "off")

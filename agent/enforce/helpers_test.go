@@ -459,7 +459,7 @@ func (l *lab) situation() *Situation {
 		Version: l.version, System: l.system, Capabilities: l.flags, Whole: !l.partial,
 		Host: policy.Host{Listed: map[uint32]bool{alice.UID: true, bob.UID: true}}, HostOwner: &Owner{User: alice, Session: true},
 	}
-	for _, key := range sortedKeys(l.vms) {
+	for _, key := range inOrder(maps.Keys(l.vms)) {
 		if l.gone {
 			break
 		}
@@ -576,7 +576,7 @@ func (l *lab) forget() {
 }
 
 func (l *lab) vmOf(uid uint32) *fakeVM {
-	for _, key := range sortedKeys(l.vms) {
+	for _, key := range inOrder(maps.Keys(l.vms)) {
 		if key.UID == uid {
 			return l.vms[key]
 		}
@@ -608,12 +608,4 @@ func eventTypes(applied []Applied) []string {
 		}
 	}
 	return slices.Sorted(maps.Keys(types))
-}
-
-// sortedKeys are the keys of machines, in order.
-func sortedKeys[T any](from map[protocol.VMKey]T) (keys []protocol.VMKey) {
-	for key := range from {
-		keys = append(keys, key)
-	}
-	return inOrder(keys)
 }

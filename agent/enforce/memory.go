@@ -2,6 +2,8 @@ package enforce
 
 import (
 	"fmt"
+	"iter"
+	"maps"
 	"sort"
 
 	"prlagent/agent/policy"
@@ -93,7 +95,7 @@ func (e *Enforcer) remember(changed policy.Memory, report *told, controls *polic
 		return nil
 	}
 	err := e.options.Store.Update(func(tx *store.Tx) error {
-		for _, key := range keysOf(changed) {
+		for _, key := range inOrder(maps.Keys(changed)) {
 			if err := putMemory(tx, key, changed[key]); err != nil {
 				return err
 			}
@@ -141,18 +143,13 @@ func putMemory(tx *store.Tx, key protocol.VMKey, memory policy.VMMemory) error {
 	return records.Put(tx, key.String(), &record{Key: key, Memory: memory})
 }
 
-// inOrder sorts keys.
-func inOrder(keys []protocol.VMKey) []protocol.VMKey {
-	sort.SliceStable(keys, func(i, j int) bool { return keys[i].Compare(keys[j]) < 0 })
-	return keys
-}
-
-// keysOf are the machines and accounts of which something is remembered, in order.
-func keysOf(memory policy.Memory) (keys []protocol.VMKey) {
-	for key := range memory {
-		keys = append(keys, key)
+// inOrder are the keys of machines and accounts in order, as those of a map.
+func inOrder(keys iter.Seq[protocol.VMKey]) (list []protocol.VMKey) {
+	for key := range keys {
+		list = append(list, key)
 	}
-	return inOrder(keys)
+	sort.Slice(list, func(i, j int) bool { return list[i].Compare(list[j]) < 0 })
+	return list
 }
 
 // maxGone is how many machines that are gone are remembered: one may come back,
@@ -164,12 +161,8 @@ const maxGone = 100
 // of the enforcer, and has seen every machine that there is.
 func (e *Enforcer) followMoved(planned *Planned) error {
 	moved := make(policy.Memory)
-	var there []protocol.VMKey
-	for key := range planned.Machines {
-		there = append(there, key)
-	}
-	inOrder(there)
-	for _, old := range keysOf(e.memory) {
+	there := inOrder(maps.Keys(planned.Machines))
+	for _, old := range inOrder(maps.Keys(e.memory)) {
 		if planned.Machines[old] != nil || !e.memory[old].HoldsLock() {
 			continue
 		}
@@ -187,7 +180,7 @@ func (e *Enforcer) followMoved(planned *Planned) error {
 // forgotten, but for those with a lock of ours.
 func (e *Enforcer) forgetGone(changed policy.Memory, planned *Planned) {
 	kept := 0
-	for _, key := range keysOf(e.memory) {
+	for _, key := range inOrder(maps.Keys(e.memory)) {
 		if planned.Machines[key] != nil || isAccount(key) && (planned.Accounts[key.UID] != nil || len(planned.Accounts) == 0) {
 			continue
 		}

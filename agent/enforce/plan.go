@@ -2,6 +2,7 @@ package enforce
 
 import (
 	"cmp"
+	"maps"
 	"reflect"
 	"slices"
 	"time"
@@ -263,11 +264,7 @@ func (e *Enforcer) dropGone(s *Situation) {
 
 // verdictsInOrder are the verdicts on all machines, in the order of their keys.
 func verdictsInOrder(verdicts map[protocol.VMKey][]*policy.Verdict) (all []*policy.Verdict) {
-	var keys []protocol.VMKey
-	for key := range verdicts {
-		keys = append(keys, key)
-	}
-	for _, key := range inOrder(keys) {
+	for _, key := range inOrder(maps.Keys(verdicts)) {
 		all = append(all, verdicts[key]...)
 	}
 	return all
