@@ -116,13 +116,21 @@ func NewProblem(name, detail string) Problem {
 	return Problem{Type: problemBase + kind.Name, Title: kind.Title, Status: kind.Status, Detail: detail, Retry: kind.Retry}
 }
 
+// kind is the problem's row of Problems; nil if it is not one of ours.
+func (p Problem) kind() *ProblemKind {
+	name, ours := strings.CutPrefix(p.Type, problemBase)
+	if !ours {
+		return nil
+	}
+	return KindOfProblem(name)
+}
+
 // Name is the problem's name in Problems; empty if it is not one of ours.
 func (p Problem) Name() string {
-	name, ours := strings.CutPrefix(p.Type, problemBase)
-	if !ours || KindOfProblem(name) == nil {
-		return ""
+	if kind := p.kind(); kind != nil {
+		return kind.Name
 	}
-	return name
+	return ""
 }
 
 // Error makes a Problem an error; it shows no more than the portal's own words.
@@ -135,7 +143,7 @@ func (p Problem) Error() string {
 
 // ErrorCode is the agent's word for the problem; empty if it is not one of ours.
 func (p Problem) ErrorCode() string {
-	if kind := KindOfProblem(p.Name()); kind != nil {
+	if kind := p.kind(); kind != nil {
 		return string(kind.Code)
 	}
 	return ""
@@ -153,7 +161,7 @@ func ParseProblem(status int, contentType string, body []byte) (Problem, bool) {
 	if err := Decode(body, MaxReply, &problem); err != nil {
 		return Problem{}, false
 	}
-	kind := KindOfProblem(problem.Name())
+	kind := problem.kind()
 	if kind == nil || kind.Status != status || problem.Status != status || Bound(&problem) != nil {
 		return Problem{}, false
 	}
