@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"prlagent/agent"
 	"prlagent/agent/protocol"
 )
 
@@ -46,14 +47,9 @@ func TestCodesOfErrorsHaveWords(t *testing.T) {
 func wantWords(t *testing.T, where, code string) {
 	t.Helper()
 	row := protocol.Code(code).Text()
-	if !hasRow(row.Code) || row.Text == "" || row.Remedy == "" {
+	if !agent.HasRow(row.Code) || row.Text == "" || row.Remedy == "" {
 		t.Errorf("%s: the code %s has the row %+v, want a text and a remedy", where, code, row)
 	}
-}
-
-// hasRow reports whether the table has a code.
-func hasRow(code protocol.Code) bool {
-	return slices.ContainsFunc(protocol.Codes, func(row protocol.CodeText) bool { return row.Code == code })
 }
 
 // An error type with a code says so by the one method that protocol.CodeOf

@@ -104,8 +104,8 @@ func TestConditionsThatPeopleSee(t *testing.T) {
 	}
 }
 
-// hasRow reports whether the table of codes has one.
-func hasRow(code protocol.Code) bool {
+// HasRow reports whether the table of codes has one; the tests from outside ask, too.
+func HasRow(code protocol.Code) bool {
 	return slices.ContainsFunc(protocol.Codes, func(row protocol.CodeText) bool { return row.Code == code })
 }
 
@@ -115,11 +115,11 @@ func TestWarnablesAreSound(t *testing.T) {
 	t.Parallel()
 	for _, row := range warnables {
 		code := row.code
-		if !hasRow(code) {
+		if !HasRow(code) {
 			t.Errorf("%s is no code", code)
 		}
 		for _, parent := range row.explainedBy {
-			if !hasRow(parent) {
+			if !HasRow(parent) {
 				t.Errorf("%s is explained by %s, which is no code", code, parent)
 			}
 			for _, back := range warnableOf(parent).explainedBy {
