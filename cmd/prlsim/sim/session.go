@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -24,11 +25,24 @@ func sudo(in *invocation) int {
 		return in.failf(1, "sudo: unknown user %s", target)
 	}
 	if in.state.hasFault("stopped", account) {
-		if err := syscall.Kill(os.Getpid(), syscall.SIGSTOP); err != nil {
+		if err := stopHere(); err != nil {
 			return in.failf(1, "sudo: unable to stop: %v", err)
 		}
 	}
 	return in.execProgram(program, "sudo: %s: command not found", 1, in.state.sudoEnvironment(account, uid, program))
+}
+
+// stopHere stops this process, and returns once it was told to go on. The kernel may
+// stop it some moments after kill has returned, in which it could end.
+func stopHere() error {
+	goesOn := make(chan os.Signal, 1)
+	signal.Notify(goesOn, syscall.SIGCONT)
+	defer signal.Stop(goesOn)
+	if err := syscall.Kill(os.Getpid(), syscall.SIGSTOP); err != nil {
+		return err
+	}
+	<-goesOn
+	return nil
 }
 
 // parseSudo reads the options; every other option than -n, -H and -u, and a
