@@ -57,7 +57,7 @@ func (e *Enforcer) Apply(ctx context.Context, planned *Planned) {
 	e.applyPreferences(ctx, planned)
 	e.warn(ctx, planned)
 	if len(planned.HostSteps) > 0 {
-		e.tasks.Start(hostUID, func() *Applied { return e.applyHost(ctx, planned) })
+		e.start(planned, hostUID, func() *Applied { return e.applyHost(ctx, planned) })
 	}
 	var owners []*ownersWork
 	of := func(uid uint32) *ownersWork {
@@ -78,13 +78,25 @@ func (e *Enforcer) Apply(ctx context.Context, planned *Planned) {
 		theirs.suspends = append(theirs.suspends, v)
 	}
 	for _, work := range owners {
-		e.tasks.Start(work.uid, func() *Applied {
+		e.start(planned, work.uid, func() *Applied {
 			a := e.newApplication(planned, work.uid)
 			a.run(ctx, work.steps)
 			a.suspend(ctx, work.suspends)
 			return a.end()
 		})
 	}
+}
+
+// start begins what a plan wants for one account, or for the host, unless something
+// else was carried out there since: then there is an outcome without steps, and with
+// each outcome another plan.
+func (e *Enforcer) start(planned *Planned, uid uint32, work func() *Applied) {
+	e.tasks.Start(uid, func() *Applied {
+		if e.isOutdated(planned, uid) {
+			return &Applied{UID: uid}
+		}
+		return work()
+	})
 }
 
 // ownersWork is what is done for the machines of one account.
@@ -103,11 +115,7 @@ func (a *application) end() *Applied {
 	for _, key := range inOrder(maps.Keys(a.changed)) {
 		a.outcome.Wrote = append(a.outcome.Wrote, Written{Key: key, Before: a.planned.Machines[key].ConfigHash, After: a.changed[key].vm.ConfigHash()})
 	}
-	e := a.enforcer
-	e.mu.Lock()
-	e.ends++
-	e.endedAt[a.outcome.UID] = e.ends
-	e.mu.Unlock()
+	a.enforcer.noteEnd(a.outcome.UID)
 	return &a.outcome
 }
 

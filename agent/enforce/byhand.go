@@ -112,7 +112,7 @@ const handPoll = 100 * time.Millisecond
 func (e *Enforcer) doFor(ctx context.Context, s *Situation, hand *Hand, owner *handedOwner) {
 	e.inTurn(ctx, owner.uid, func() *Applied {
 		a := e.newApplication(&Planned{
-			At: e.now(), Machines: make(map[protocol.VMKey]*Machine), version: s.Version, capabilities: s.Capabilities,
+			byHand: true, At: e.now(), Machines: make(map[protocol.VMKey]*Machine), version: s.Version, capabilities: s.Capabilities,
 		}, owner.uid)
 		a.hand = make(policy.Memory)
 		for _, one := range owner.theirs {

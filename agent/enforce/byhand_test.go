@@ -370,8 +370,9 @@ func TestH47_WhatIsBeingPlacedIsLiftedToo(t *testing.T) {
 		l.enforcer.Apply(l.ctx, l.plan())
 		synctest.Wait()
 		time.AfterFunc(time.Second, func() { close(hold) })
-		wantHanded(t, l.releaseLocks(), "--require-pwd create-vm done", "--require-pwd add-vm done", "--require-pwd clone-vm done")
+		wantHanded(t, l.releaseLocks(), "--require-pwd create-vm done")
 		l.wantAsked("")
+		l.wantSets("host set --require-pwd create-vm:on", "host set --require-pwd create-vm:off")
 	})
 }
 
@@ -385,12 +386,51 @@ func TestH47_WhatAPlanLiftsFirstIsToldToo(t *testing.T) {
 		hold := make(chan struct{})
 		l.enforcer.tasks.Start(hostUID, func() *Applied {
 			<-hold
-			return l.enforcer.applyHost(l.ctx, &Planned{HostSteps: l.enforcer.planLift(l.situation())})
+			return l.enforcer.applyHost(l.ctx, &Planned{byHand: true, HostSteps: l.enforcer.planLift(l.situation())})
 		})
 		time.AfterFunc(time.Second, func() { close(hold) })
 		wantHanded(t, l.releaseLocks(), "--require-pwd remove-vm done")
 		l.wantAsked("")
 	})
+}
+
+// A plan that was made while a person lifts the locks, and is begun behind that, lifts
+// nothing once more, and tells nothing once more.
+func TestH47_APlanFromDuringTheReleaseIsVoid(t *testing.T) {
+	for name, content := range map[string]policy.Content{
+		"a lock":   contentOf(`"no_config_changes":true`, 7),
+		"a switch": controlsContent(`"no_removal":true`, 7),
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, "", func(l *lab) {
+				l.content, l.locks = content, true
+				onlyAlice(l)
+				l.settle()
+				l.forget()
+				l.enforcer.mu.Lock()
+				err := l.enforcer.setReleased(&Released{HeadVersion: 7, SHA256: content.Pointer.SHA256})
+				l.enforcer.mu.Unlock()
+				if err != nil {
+					l.t.Fatal(err)
+				}
+				planned := l.plan()
+				l.releaseLocks()
+				if steps := len(planned.Steps) + len(planned.HostSteps); steps != 1 {
+					l.t.Fatalf("%d steps", steps)
+				}
+				if outcome := l.carryOut(planned); outcome.Begun != 0 || len(outcome.Events) != 0 {
+					l.t.Errorf("outcome %+v", outcome)
+				}
+				if sets := l.sets(); len(sets) != 1 {
+					l.t.Errorf("sets %v", sets)
+				}
+				l.settle()
+				if l.settle(); len(l.sets()) != 1 {
+					l.t.Errorf("then: sets %v", l.sets())
+				}
+			})
+		})
+	}
 }
 
 // Steps that were planned before a release are not carried out after it.

@@ -118,7 +118,7 @@ type Enforcer struct {
 	report   *told                                // that was made last; who makes another puts it there
 	released *Released                            // the locks, by a person; nil: they are not
 	ends     Mark                                 // how often somebody's settings were carried out
-	endedAt  map[uint32]Mark                      // by uid: the last of these
+	endedAt  map[uint32]Mark                      // by uid, or hostUID: the last of these
 	absent   map[uint32]bool                      // by uid: a reminder waits for their GUI session, and that was told
 	broken   error                                // why the memory could not be read; nothing is carried out
 

@@ -129,13 +129,11 @@ func (e *Enforcer) applyHost(ctx context.Context, planned *Planned) *Applied {
 	ctx, cancel := context.WithTimeout(ctx, applyLimit)
 	defer cancel()
 	for i := range planned.HostSteps {
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && !e.isVoid(planned) {
 			e.carryOutHost(ctx, &planned.HostSteps[i], planned, outcome)
 		}
 	}
-	e.mu.Lock()
-	e.ends++
-	e.mu.Unlock()
+	e.noteEnd(hostUID)
 	return outcome
 }
 

@@ -32,6 +32,8 @@ type Planned struct {
 
 	ReportChanged bool // Report says something else than before
 
+	byHand       bool // what a person wants done now, and no plan for the policy
+	mark         Mark // of when it was made
 	version      prlctl.Version
 	system       string // version and build of macOS
 	capabilities prlctl.Capabilities
@@ -63,7 +65,7 @@ func (e *Enforcer) Plan(s *Situation) (*Planned, error) {
 	now := e.options.Now().UTC().Truncate(time.Second)
 	planned := &Planned{
 		At: now, Document: e.parsed.document, Enforce: s.Enforce, Machines: make(map[protocol.VMKey]*Machine, len(s.Machines)),
-		version: s.Version, system: s.System, capabilities: s.Capabilities,
+		mark: e.ends, version: s.Version, system: s.System, capabilities: s.Capabilities,
 	}
 	observed := &policy.Observed{Now: now, Trusted: s.Trusted, Version: s.Version, System: s.System, Capabilities: s.Capabilities, Closed: s.Closed}
 	// What failed may be another matter with another version.

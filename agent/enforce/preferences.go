@@ -249,6 +249,9 @@ func shortened(value any) any {
 // domain as it is then.
 func (p *preferencePass) converge(ctx context.Context, before map[string]any) (after map[string]any, err error) {
 	e := p.enforcer
+	if e.isVoid(p.planned) {
+		return before, nil // the next plan goes on from what was read
+	}
 	facts := *p.facts // which all accounts share
 	facts.Now = e.now()
 	was := e.recall(p.key())
@@ -261,7 +264,7 @@ func (p *preferencePass) converge(ctx context.Context, before map[string]any) (a
 			p.planned.tellOfDrift(&p.events, &plan.Verdicts[i], was, *plan.Memory)
 		}
 	}
-	if len(plan.Steps) == 0 || e.LocksReleased() != nil {
+	if len(plan.Steps) == 0 {
 		return before, nil
 	}
 	return p.write(ctx, before, plan.Steps)
@@ -272,6 +275,9 @@ func (p *preferencePass) write(ctx context.Context, before map[string]any, steps
 	said := make([]error, len(steps))
 	written, kept := 0, error(nil)
 	for i := range steps {
+		if p.enforcer.isVoid(p.planned) {
+			break
+		}
 		if kept = p.enforcer.changeMemory(p.key(), func(m policy.VMMemory) policy.VMMemory { return m.BeginPreference(&steps[i], p.enforcer.now()) }); kept != nil {
 			kept = &notKept{kept}
 			break

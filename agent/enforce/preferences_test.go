@@ -538,6 +538,49 @@ func TestARivalWriter(t *testing.T) {
 	}
 }
 
+// What was wanted when an account's preferences began to be read is not written once
+// something else is wanted.
+func TestH46_PreferencesOfAnOlderWish(t *testing.T) {
+	t.Parallel()
+	for name, later := range map[string]func(*desk){
+		"only monitor":   func(d *desk) { d.monitor = true },
+		"another policy": func(d *desk) { d.content = contentOf(`"clipboard":"disconnect"`, 8) },
+		"released":       func(d *desk) { d.content = policy.Content{Verified: true, HeadVersion: 8, Released: true} },
+		"by a person": func(d *desk) {
+			if _, err := d.enforcer.ReleaseLocks(d.ctx, d.situation(), "carol", make(chan []*Handed, 1)); err != nil {
+				d.t.Fatal(err)
+			}
+		},
+	} {
+		for _, moment := range []struct {
+			call   string
+			writes int
+		}{{"export", 0}, {"write", 1}} {
+			t.Run(name+" at "+moment.call, func(t *testing.T) {
+				t.Parallel()
+				d := newDesk(t, noUpdates)
+				d.users = []platform.User{alice}
+				isNoted := false
+				d.after = func(_ uint32, call string) {
+					if !isNoted && strings.HasPrefix(call, moment.call) {
+						isNoted = true
+						later(d)
+						if _, err := d.enforcer.Plan(d.situation()); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+				for range 2 {
+					d.pass()
+				}
+				if writes := d.count("write"); !isNoted || writes != moment.writes {
+					t.Errorf("calls %q", d.calls)
+				}
+			})
+		}
+	}
+}
+
 // What others change while we write is told, with the keys, and is no failure.
 func TestOthersWriteMeanwhile(t *testing.T) {
 	t.Parallel()

@@ -49,26 +49,58 @@ func (a *application) isStillDue(ctx context.Context, step *policy.Step) bool {
 }
 
 // whyNotNow is why a step is not to be carried out by the newest plan: its look
-// saw the machine in another state, or something else is wanted. What a person
-// does by hand is planned just before, and by itself.
+// saw the machine in another state, or something else is wanted.
 func (e *Enforcer) whyNotNow(a *application, step *policy.Step) (code protocol.Code, superseded bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	newest := e.planned
 	switch {
-	case a.hand != nil:
-		return "", false
-	case newest == nil, e.parsed.document != a.planned.Document, newest.Document != a.planned.Document,
-		newest.Enforce != a.planned.Enforce, a.planned.Enforce && e.released != nil:
+	case e.isSuperseded(a.planned):
 		return "", true
-	case newest == a.planned:
+	case a.planned.byHand, e.planned == a.planned:
 		return "", false
 	}
-	machine := newest.Machines[step.VM]
+	machine := e.planned.Machines[step.VM]
 	if machine == nil {
 		return "", true // it is not there any more
 	}
 	return step.WhyNot(&machine.Facts), false
+}
+
+// isVoid reports whether something else is wanted since a plan was made.
+func (e *Enforcer) isVoid(planned *Planned) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.isSuperseded(planned)
+}
+
+// isSuperseded is isVoid for a caller that holds the lock. What a person does by hand is
+// planned just before, and by itself.
+func (e *Enforcer) isSuperseded(planned *Planned) bool {
+	newest := e.planned
+	switch {
+	case planned.byHand:
+		return false
+	case newest == nil, e.parsed.document != planned.Document:
+		return true
+	}
+	return newest.Document != planned.Document || newest.Enforce != planned.Enforce || planned.Enforce && e.released != nil
+}
+
+// isOutdated reports whether something was carried out for an account, or for the
+// host, since a plan was made, which does not know of it then.
+func (e *Enforcer) isOutdated(planned *Planned, uid uint32) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.endedAt[uid] > planned.mark
+}
+
+// noteEnd notes that looks and plans from now on know what was done for an account, or
+// for the host.
+func (e *Enforcer) noteEnd(uid uint32) {
+	e.mu.Lock()
+	e.ends++
+	e.endedAt[uid] = e.ends
+	e.mu.Unlock()
 }
 
 // deferStep tells and keeps that a step waits for its machine. The next plan, for

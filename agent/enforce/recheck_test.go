@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"prlagent/agent/policy"
@@ -201,6 +202,62 @@ func TestH46_APlanThatIsOlderThanALaterLook(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The same of the host's switches.
+func TestH46_AHostPlanThatIsOlderThanAnotherWish(t *testing.T) {
+	for name, later := range map[string]func(*lab){
+		"only monitor":   func(l *lab) { l.monitor = true },
+		"another policy": func(l *lab) { l.content = controlsContent(`"no_removal":true`, 8) },
+		"released":       func(l *lab) { l.content.Released = true },
+		"by a person": func(l *lab) {
+			if _, err := l.enforcer.ReleaseLocks(l.ctx, l.situation(), "carol", make(chan []*Handed, 1)); err != nil {
+				l.t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l, isNoted := newControlsLab(t, `"provisioned_only":true`), false
+				planned := l.plan()
+				l.after = func(call string) {
+					if !isNoted && strings.HasPrefix(call, "host set") {
+						isNoted = true
+						later(l)
+						l.plan()
+					}
+				}
+				if outcome := l.carryOut(planned); outcome.Begun != 1 {
+					t.Errorf("outcome %+v, calls %v", outcome, l.calls)
+				}
+				if asked := l.sets(); asked[0] != "host set --require-pwd create-vm:on" || slices.Contains(asked, "host set --require-pwd add-vm:on") {
+					t.Errorf("calls %v", l.calls)
+				}
+			})
+		})
+	}
+}
+
+// A plan that was made while an older one is carried out, and begun behind it, is not
+// carried out a second time.
+func TestH46_APlanFromDuringAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newControlsLab(t, `"no_removal":true`)
+		var during *Planned
+		l.before = func(call string) {
+			if strings.HasPrefix(call, "host set") && during == nil {
+				during = l.plan()
+			}
+		}
+		l.carryOut(l.plan())
+		if len(during.HostSteps) != 1 {
+			t.Fatalf("steps %v", during.HostSteps)
+		}
+		if outcome := l.carryOut(during); outcome.Begun != 0 || len(outcome.Events) != 0 {
+			t.Errorf("outcome %+v", outcome)
+		}
+		l.wantSets("host set --require-pwd remove-vm:on")
+	})
 }
 
 func isStale(s *Situation) {

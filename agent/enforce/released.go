@@ -125,7 +125,7 @@ func (e *Enforcer) liftSwitches(ctx context.Context, s *Situation, switches []*H
 		}
 		code := e.lookForLift(ctx, s)
 		if code == "" {
-			outcome = e.applyHost(ctx, &Planned{At: e.now(), HostSteps: e.planLift(s), version: s.Version, system: s.System})
+			outcome = e.applyHost(ctx, &Planned{byHand: true, At: e.now(), HostSteps: e.planLift(s), version: s.Version, system: s.System})
 		}
 		if ctx.Err() == nil {
 			for _, one := range switches {
