@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // sudo plays the one use that an agent makes of it, started by root:
@@ -32,17 +33,33 @@ func sudo(in *invocation) int {
 	return in.execProgram(program, "sudo: %s: command not found", 1, in.state.sudoEnvironment(account, uid, program))
 }
 
-// stopHere stops this process, and returns once it was told to go on. The kernel may
-// stop it some moments after kill has returned, in which it could end.
+// endsFirst is how long a program that goes on waits for a SIGTERM that came while it
+// was stopped: the kernel ends a program by it before that does anything, and
+// Go's runtime gets both signals in threads of their own.
+const endsFirst = 100 * time.Millisecond
+
+// stopHere stops this process, and returns once it was told to go on and not to end. The
+// kernel may stop it some moments after kill has returned, in which it could end.
 func stopHere() error {
-	goesOn := make(chan os.Signal, 1)
+	goesOn, ends := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(goesOn, syscall.SIGCONT)
+	signal.Notify(ends, syscall.SIGTERM)
 	defer signal.Stop(goesOn)
+	defer signal.Stop(ends)
 	if err := syscall.Kill(os.Getpid(), syscall.SIGSTOP); err != nil {
 		return err
 	}
 	<-goesOn
-	return nil
+	select {
+	case <-ends:
+		signal.Reset(syscall.SIGTERM)
+		if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
+			return err
+		}
+		select {} // it ends
+	case <-time.After(endsFirst):
+		return nil
+	}
 }
 
 // parseSudo reads the options; every other option than -n, -H and -u, and a
