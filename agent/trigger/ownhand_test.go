@@ -87,3 +87,22 @@ func TestConvergedOwesAReport(t *testing.T) {
 		t.Errorf("passes %+v", s.passes)
 	}
 }
+
+// What the agent has set while a look runs, which may have seen the Mac before or
+// behind it, is looked at once more behind that look.
+func TestH46_OurOwnSetsDuringALookAreLookedAt(t *testing.T) {
+	t.Parallel()
+	alices := protocol.VMKey{ID: "a", UID: uids["alice"]}
+	s := lived(t, valid, vmRow("alice", "a", protocol.StateStopped, "1"))
+	s.looks = 10 * time.Second
+	s.tell(aliceHears("a", "")) // a hint
+	for !s.state.Looks.Running {
+		s.until(s.now.Add(time.Second))
+	}
+	s.passes = nil
+	s.tell(Converged{Look: true, UID: alices.UID})
+	s.until(s.now.Add(5 * time.Minute))
+	if len(s.passes) != 2 {
+		t.Errorf("%d looks: %+v", len(s.passes), s.passes)
+	}
+}

@@ -215,7 +215,7 @@ func (s *State) keepReasons() {
 // takeAlong takes what came during a look and needs none of its own.
 func (s *State) takeAlong() {
 	s.Reports.takeAlong()
-	if s.Reports.Waiting.Empty() && len(s.Looks.HintsNext) == 0 {
+	if s.Reports.Waiting.Empty() && len(s.Looks.HintsNext) == 0 && !s.Looks.OwnNext {
 		s.Looks.At = time.Time{}
 	}
 }
