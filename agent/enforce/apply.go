@@ -91,12 +91,19 @@ func (e *Enforcer) Apply(ctx context.Context, planned *Planned) {
 // else was carried out there since: then there is an outcome without steps, and with
 // each outcome another plan.
 func (e *Enforcer) start(planned *Planned, uid uint32, work func() *Applied) {
-	e.tasks.Start(uid, func() *Applied {
-		if e.isOutdated(planned, uid) {
-			return &Applied{UID: uid}
+	isStarted := e.tasks.Start(uid, func() *Applied {
+		outcome, isOutdated := &Applied{UID: uid}, e.isOutdated(planned, uid)
+		if !isOutdated {
+			outcome = work()
 		}
-		return work()
+		if isOutdated || e.isVoid(planned) {
+			e.keepRetries(planned, uid)
+		}
+		return outcome
 	})
+	if !isStarted {
+		e.keepRetries(planned, uid)
+	}
 }
 
 // ownersWork is what is done for the machines of one account.

@@ -369,7 +369,10 @@ func TestH47_WhatIsBeingPlacedIsLiftedToo(t *testing.T) {
 		}
 		l.enforcer.Apply(l.ctx, l.plan())
 		synctest.Wait()
-		time.AfterFunc(time.Second, func() { close(hold) })
+		time.AfterFunc(time.Second, func() {
+			l.plan() // as the loop, right behind that it was asked for
+			close(hold)
+		})
 		wantHanded(t, l.releaseLocks(), "--require-pwd create-vm done")
 		l.wantAsked("")
 		l.wantSets("host set --require-pwd create-vm:on", "host set --require-pwd create-vm:off")

@@ -117,6 +117,7 @@ type Enforcer struct {
 	planned  *Planned                             // the newest; nil: there was none
 	report   *told                                // that was made last; who makes another puts it there
 	released *Released                            // the locks, by a person; nil: they are not
+	retries  map[protocol.VMKey]bool              // see takeRetry
 	ends     Mark                                 // how often somebody's settings were carried out
 	endedAt  map[uint32]Mark                      // by uid, or hostUID: the last of these
 	absent   map[uint32]bool                      // by uid: a reminder waits for their GUI session, and that was told
@@ -128,7 +129,7 @@ type Enforcer struct {
 	reminded []protocol.Event // about reminders that ended, and not taken
 
 	// hostTurn is held by who reads or sets the host's switches, in front of mu.
-	hostTurn     sync.Mutex
+	hostTurn     turn
 	controls     *policy.ControlsMemory // as it is stored; who changes it puts another one there
 	hostOwner    Owner                  // as which the host's switches are read and set
 	shown        shownHost
@@ -153,6 +154,7 @@ type parsedDocument struct {
 func New(options Options) *Enforcer {
 	e := &Enforcer{
 		options: options, tasks: lane.NewTasks[*Applied](options.Posted), preferenceTasks: lane.NewTasks[*preferencePass](options.Posted),
+		hostTurn: make(turn, 1),
 	}
 	e.Recall()
 	return e
@@ -165,6 +167,7 @@ func (e *Enforcer) Recall() {
 	defer e.mu.Unlock()
 	e.verdicts, e.reported = make(map[protocol.VMKey][]*policy.Verdict), make(map[protocol.VMKey][]*policy.Verdict)
 	e.endedAt, e.absent, e.planned = make(map[uint32]Mark), make(map[uint32]bool), nil
+	e.retries = make(map[protocol.VMKey]bool)
 	e.readings, e.shown, e.listedBefore = make(map[uint32]*reading), shownHost{}, nil
 	e.broken = errors.Join(e.loadMemory(), e.loadControls())
 	if e.broken != nil {

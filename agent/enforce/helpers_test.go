@@ -457,7 +457,7 @@ func (l *lab) situation() *Situation {
 	s := &Situation{
 		Content: l.content, Enforce: !l.monitor, AllowUnprovenLocks: l.locks, Mark: l.enforcer.Mark(), NotifyUsers: l.notify,
 		Version: l.version, System: l.system, Capabilities: l.flags, Whole: !l.partial,
-		Host: policy.Host{Listed: map[uint32]bool{alice.UID: true, bob.UID: true}}, HostOwner: &Owner{User: alice, Session: true},
+		Host: policy.Host{Listed: map[uint32]bool{alice.UID: true, bob.UID: true}, RetryNow: l.retryNow}, HostOwner: &Owner{User: alice, Session: true},
 	}
 	for _, key := range inOrder(maps.Keys(l.vms)) {
 		if l.gone {

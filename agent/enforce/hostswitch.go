@@ -24,6 +24,18 @@ type HostTool interface {
 // account of a person has it.
 const hostUID = 0
 
+// hostKey stands for the Mac among the keys of machines and accounts.
+var hostKey = policy.AccountKey(hostUID)
+
+// turn is a lock that a test's bubble can wait for.
+type turn chan struct{}
+
+// Lock waits for the turn.
+func (t turn) Lock() { t <- struct{}{} }
+
+// Unlock gives it to the next one.
+func (t turn) Unlock() { <-t }
+
 // errNoHostOwner is that no account is there as which the host could be asked: the
 // vendor's tools never run as root (H13).
 var errNoHostOwner = &prlctl.Error{Code: string(protocol.CodeUserSession)}
@@ -133,7 +145,9 @@ func (e *Enforcer) applyHost(ctx context.Context, planned *Planned) *Applied {
 			e.carryOutHost(ctx, &planned.HostSteps[i], planned, outcome)
 		}
 	}
-	e.noteEnd(hostUID)
+	if outcome.Begun > 0 {
+		e.noteEnd(hostUID)
+	}
 	return outcome
 }
 

@@ -32,8 +32,10 @@ type Planned struct {
 
 	ReportChanged bool // Report says something else than before
 
-	byHand       bool // what a person wants done now, and no plan for the policy
-	mark         Mark // of when it was made
+	byHand       bool              // what a person wants done now, and no plan for the policy
+	mark         Mark              // of when it was made
+	retries      []protocol.VMKey  // see takeRetry
+	standingHost []policy.HostStep // of the plan before, while the host is at work
 	version      prlctl.Version
 	system       string // version and build of macOS
 	capabilities prlctl.Capabilities
@@ -71,9 +73,11 @@ func (e *Enforcer) Plan(s *Situation) (*Planned, error) {
 	// What failed may be another matter with another version.
 	isUpdated := e.planned != nil && (e.planned.version != s.Version || e.planned.system != s.System)
 	for _, m := range s.Machines {
-		planned.Machines[m.Facts.Key] = m
-		m.Facts.RetryNow = m.Facts.RetryNow || isUpdated
-		if !e.unsettled(m.Facts.Key.UID, s.Mark) {
+		key := m.Facts.Key
+		planned.Machines[key] = m
+		isAtWork := e.unsettled(key.UID, s.Mark)
+		m.Facts.RetryNow = e.takeRetry(planned, key, m.Facts.RetryNow || isUpdated, isAtWork)
+		if !isAtWork {
 			observed.Machines = append(observed.Machines, m.Facts)
 		}
 	}
@@ -84,7 +88,7 @@ func (e *Enforcer) Plan(s *Situation) (*Planned, error) {
 		}
 	}
 	observed.Memory, observed.Controls = e.memory, e.controls
-	e.observeHost(s, &observed.Host)
+	e.observeHost(s, planned, &observed.Host)
 	desired := e.desired(s)
 	result := policy.Plan(desired, observed)
 	e.planPreferences(desired, s, planned, result)
@@ -122,6 +126,14 @@ func (p *Planned) shownSteps() []policy.Step {
 		return slices.Concat(p.standing, p.Steps)
 	}
 	return slices.Concat(p.standing, p.WouldDo)
+}
+
+// shownHostSteps are the steps of the host's switches, for people, as shownSteps.
+func (p *Planned) shownHostSteps() []policy.HostStep {
+	if p.Enforce {
+		return slices.Concat(p.standingHost, p.HostSteps)
+	}
+	return slices.Concat(p.standingHost, p.HostWouldDo)
 }
 
 // planInForce is the newest plan, if it was for the document in force: one for another
@@ -173,9 +185,15 @@ func (e *Enforcer) desired(s *Situation) policy.Desired {
 	}
 }
 
-// observeHost is what is known of the Mac as a whole. The caller holds the lock.
-func (e *Enforcer) observeHost(s *Situation, host *policy.Host) {
+// observeHost is what is known of the Mac as a whole. While its switches are being set
+// the steps stand that were planned before. The caller holds the lock.
+func (e *Enforcer) observeHost(s *Situation, planned *Planned, host *policy.Host) {
 	*host = s.Host
+	host.AtWork = e.tasks.Pending(hostUID)
+	host.RetryNow = e.takeRetry(planned, hostKey, host.RetryNow, host.AtWork)
+	if before := e.planInForce(); host.AtWork && before != nil {
+		planned.standingHost = before.shownHostSteps()
+	}
 	host.Info, host.Code, host.Leased = e.shown.info, e.shown.code, e.leasedNow()
 	host.OwnRemovals = e.lentTo("remove-vm", host.Listed)
 	host.ListedBefore = e.listedBefore
@@ -260,6 +278,11 @@ func (e *Enforcer) dropGone(s *Situation) {
 		if !there[key] {
 			delete(e.verdicts, key)
 			delete(e.reported, key)
+		}
+	}
+	for key := range e.retries {
+		if !there[key] {
+			delete(e.retries, key)
 		}
 	}
 }

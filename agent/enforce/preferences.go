@@ -84,13 +84,14 @@ func (e *Enforcer) planPreferences(desired policy.Desired, s *Situation, planned
 		account := &s.Accounts[i]
 		uid := account.User.UID
 		planned.Accounts[uid] = account
-		if e.preferenceTasks.Pending(uid) {
+		key, isAtWork := policy.AccountKey(uid), e.preferenceTasks.Pending(uid)
+		account.RetryNow = e.takeRetry(planned, key, account.RetryNow, isAtWork)
+		if isAtWork {
 			planned.PreferenceSteps = append(planned.PreferenceSteps, e.standingPreferences(uid)...)
 			continue
 		}
 		work := &preferenceWork{account: account, forced: s.forced[uid], desired: desired, facts: facts}
 		last, seen := e.readings[uid], e.lastSeen(work)
-		key := policy.AccountKey(uid)
 		plan := policy.PlanPreferences(desired, facts, seen, e.memory[key])
 		if plan.Memory != nil {
 			result.Memory[key] = *plan.Memory
@@ -249,8 +250,9 @@ func shortened(value any) any {
 // domain as it is then.
 func (p *preferencePass) converge(ctx context.Context, before map[string]any) (after map[string]any, err error) {
 	e := p.enforcer
-	if e.isVoid(p.planned) {
-		return before, nil // the next plan goes on from what was read
+	if e.isVoid(p.planned) { // the next plan goes on from what was read
+		e.keepRetries(p.planned, p.account.User.UID)
+		return before, nil
 	}
 	facts := *p.facts // which all accounts share
 	facts.Now = e.now()

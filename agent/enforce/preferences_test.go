@@ -581,6 +581,70 @@ func TestH46_PreferencesOfAnOlderWish(t *testing.T) {
 	}
 }
 
+// A reading that ends behind another wish is not judged by the older one: nothing is
+// remembered or told for it.
+func TestH46_AReadingForAnOlderWishTellsNothing(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, noUpdates)
+	d.users = []platform.User{alice}
+	d.settle()
+	d.events = nil
+	d.change(501, sourceKey, "Parallels") // by somebody
+	isNoted := false
+	d.before = func(_ uint32, call string) {
+		if !isNoted && call == "export" {
+			isNoted = true
+			d.content = contentOf(`"clipboard":"disconnect"`, 8)
+			if _, err := d.enforcer.Plan(d.situation()); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	d.pass()
+	if !isNoted || len(d.events) != 0 {
+		t.Errorf("events %q", d.eventWords())
+	}
+}
+
+// H41: what somebody asks to be tried again while an account's preferences are read or
+// written is tried again behind that, also where another policy ends that work.
+func TestH41_PreferencesAreRetriedBehindTheirTurn(t *testing.T) {
+	t.Parallel()
+	for name, ends := range map[string]bool{"read": false, "read for an older policy": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDesk(t, noUpdates)
+			d.users = []platform.User{alice}
+			d.loses = func() bool { return true }
+			for range 20 { // until it is tried once an hour
+				d.pass()
+			}
+			d.forget()
+			isNoted := false
+			d.before = func(_ uint32, call string) {
+				if isNoted {
+					return
+				}
+				isNoted, d.loses = true, nil
+				d.retry = !ends
+				if ends {
+					d.content = productOf(noUpdates, 8)
+				}
+				if _, err := d.enforcer.Plan(d.situation()); err != nil {
+					t.Error(err)
+				}
+				d.retry = false
+			}
+			d.files[501]++ // somebody has written something
+			d.retry = ends
+			d.pass()
+			d.retry = false
+			d.settle()
+			d.want("501 update_check: in_place", "501 update_policy: in_place")
+		})
+	}
+}
+
 // What others change while we write is told, with the keys, and is no failure.
 func TestOthersWriteMeanwhile(t *testing.T) {
 	t.Parallel()

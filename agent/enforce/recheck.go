@@ -94,6 +94,33 @@ func (e *Enforcer) isOutdated(planned *Planned, uid uint32) bool {
 	return e.endedAt[uid] > planned.mark
 }
 
+// takeRetry reports whether somebody asked to try again what failed of a machine, an
+// account or the host. What is at work is not planned for: for that it is kept for the
+// plan behind that work, and so it is where the plan is void. The caller holds the lock.
+func (e *Enforcer) takeRetry(planned *Planned, key protocol.VMKey, isAsked, isAtWork bool) bool {
+	isAsked = isAsked || e.retries[key]
+	delete(e.retries, key)
+	switch {
+	case isAsked && isAtWork:
+		e.retries[key] = true
+	case isAsked:
+		planned.retries = append(planned.retries, key)
+	}
+	return isAsked
+}
+
+// keepRetries keeps what a plan was to try again for an account, or for the host, for the
+// next one.
+func (e *Enforcer) keepRetries(planned *Planned, uid uint32) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, key := range planned.retries {
+		if key.UID == uid {
+			e.retries[key] = true
+		}
+	}
+}
+
 // noteEnd notes that looks and plans from now on know what was done for an account, or
 // for the host.
 func (e *Enforcer) noteEnd(uid uint32) {

@@ -238,8 +238,8 @@ func TestH46_AHostPlanThatIsOlderThanAnotherWish(t *testing.T) {
 	}
 }
 
-// A plan that was made while an older one is carried out, and begun behind it, is not
-// carried out a second time.
+// A plan that was made while the host's switches are set shows what is being done, and
+// does none of it a second time.
 func TestH46_APlanFromDuringAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newControlsLab(t, `"no_removal":true`)
@@ -247,17 +247,175 @@ func TestH46_APlanFromDuringAnother(t *testing.T) {
 		l.before = func(call string) {
 			if strings.HasPrefix(call, "host set") && during == nil {
 				during = l.plan()
+				if shown := l.enforcer.View().Host; len(during.HostSteps) != 0 || len(shown) != 1 {
+					t.Errorf("steps %v, shown %v", during.HostSteps, shown)
+				}
 			}
 		}
 		l.carryOut(l.plan())
-		if len(during.HostSteps) != 1 {
-			t.Fatalf("steps %v", during.HostSteps)
+		if shown := l.enforcer.View().Host; len(shown) != 1 {
+			t.Errorf("shown %v before another plan", shown)
 		}
-		if outcome := l.carryOut(during); outcome.Begun != 0 || len(outcome.Events) != 0 {
-			t.Errorf("outcome %+v", outcome)
-		}
+		l.settle()
 		l.wantSets("host set --require-pwd remove-vm:on")
+		if shown := l.enforcer.View().Host; len(shown) != 0 {
+			t.Errorf("shown %v", shown)
+		}
 	})
+}
+
+// H47: a policy that ends while the tool is just placing its switch leaves nothing behind:
+// what was placed is lifted by the plans that follow.
+func TestH47_AWishThatEndsWhileASwitchIsPlaced(t *testing.T) {
+	for name, c := range map[string]struct {
+		later policy.Content
+		asked string
+	}{
+		"another policy": {controlsContent(`"no_removal":true`, 8), "remove-vm"},
+		"no control":     {contentOf("", 8), ""},
+		"released":       {policy.Content{Verified: true, HeadVersion: 8, Released: true}, ""},
+	} {
+		for _, moment := range []string{"before", "behind"} {
+			t.Run(name+" "+moment, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					l, isNoted := newControlsLab(t, `"provisioned_only":true`), false
+					planned := l.plan()
+					hook := func(call string) {
+						if !isNoted && strings.HasPrefix(call, "host set") {
+							isNoted, l.content = true, c.later
+							l.plan()
+						}
+					}
+					if moment == "before" {
+						l.before = hook
+					} else {
+						l.after = hook
+					}
+					l.carryOut(planned)
+					l.settle()
+					l.settle()
+					l.wantAsked(c.asked)
+				})
+			})
+		}
+	}
+}
+
+// H41: what a plan was to try again because somebody asked is tried again by the next one
+// where that plan is void, or could not be begun.
+func TestH41_ARetryOutlivesItsPlan(t *testing.T) {
+	for name, meanwhile := range map[string]func(l *lab, carryOut func()){
+		"something was set by hand since": func(l *lab, carryOut func()) {
+			l.setByHand("pause_idle", "true")
+			carryOut()
+			if outcome, _ := l.enforcer.Take(<-l.posted); outcome.Begun != 0 {
+				l.t.Errorf("outcome %+v", outcome)
+			}
+		},
+		"something is being done": func(l *lab, carryOut func()) {
+			hold := make(chan struct{})
+			l.enforcer.tasks.Start(501, func() *Applied {
+				<-hold
+				return &Applied{UID: 501}
+			})
+			carryOut()
+			close(hold)
+			l.enforcer.Take(<-l.posted)
+		},
+		"another policy comes while it is carried out": func(l *lab, carryOut func()) {
+			isNoted := false
+			l.before = func(call string) {
+				if !isNoted && strings.Contains(call, " set ") {
+					isNoted, l.retryNow = true, false
+					l.content = contentOf(`"show_developer_tools":false`, 8)
+					l.plan()
+				}
+			}
+			carryOut()
+			l.enforcer.Take(<-l.posted)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, `"clipboard":"disconnect","show_developer_tools":false`, func(l *lab) {
+				vm := onlyAlice(l)
+				isBroken, isTried := true, false
+				l.answer = func(_ uint32, args []string) (bool, error) {
+					isFlag := strings.HasPrefix(args[0], "--show-dev-tools")
+					isTried = isTried || isFlag && !isBroken
+					return !isBroken || !isFlag, nil
+				}
+				for range 10 { // until it is tried once an hour
+					l.apply()
+				}
+				vm.change("Miscellaneous Sharing/Shared clipboard mode", "on")
+				isBroken, l.retryNow = false, true
+				planned := l.plan()
+				if l.retryNow = false; len(planned.Steps) != 2 {
+					l.t.Fatalf("steps %v", planned.Steps)
+				}
+				meanwhile(l, func() { l.enforcer.Apply(l.ctx, planned) })
+				if isTried {
+					l.t.Fatal("it is tried by a plan that is void")
+				}
+				if l.apply(); !isTried {
+					l.t.Errorf("sets %v", l.sets())
+				}
+			})
+		})
+	}
+}
+
+// H41: what somebody asks to be tried again while something is being set is tried again
+// behind that, and not by the pace of what failed for a long time.
+func TestH41_ARetryThatIsAskedForWhileAtWork(t *testing.T) {
+	for name, c := range map[string]struct {
+		content policy.Content
+		broken  string     // ends the calls that fail
+		beside  func(*lab) // there is something else to be set
+		want    string
+	}{
+		"a switch": {controlsContent(`"provisioned_only":true,"no_removal":true`, 7), "add-vm:on",
+			func(l *lab) {
+				l.passwords = slices.DeleteFunc(l.passwords, func(one string) bool { return one == "remove-vm" })
+				l.enforcer.shown = shownHost{}
+			}, "host set --require-pwd add-vm:on"},
+		"a setting": {contentOf(`"clipboard":"disconnect","show_developer_tools":false`, 7), "--shared-clipboard=off",
+			func(l *lab) { l.vmOf(501).change("Advanced/Show developer tools", "on") }, clipboardSet},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, "", func(l *lab) {
+				l.content, l.locks = c.content, true
+				onlyAlice(l)
+				isBroken, isAsked := true, false
+				l.answer = func(_ uint32, args []string) (bool, error) {
+					if isBroken && strings.HasSuffix(strings.Join(args, " "), c.broken) {
+						return false, &prlctl.Error{Code: string(protocol.CodeToolFailed)}
+					}
+					return true, nil
+				}
+				for range 10 { // until it is tried once an hour
+					l.apply()
+				}
+				l.forget()
+				isBroken = false
+				c.beside(l)
+				l.before = func(call string) {
+					if !isAsked && strings.Contains(call, " set ") {
+						isAsked, l.retryNow = true, true
+						if _, err := l.enforcer.Plan(l.situation()); err != nil {
+							l.t.Error(err)
+						}
+						l.retryNow = false
+					}
+				}
+				l.apply()
+				l.apply()
+				if !isAsked || !slices.Contains(l.sets(), c.want) {
+					l.t.Errorf("asked %t, sets %v", isAsked, l.sets())
+				}
+			})
+		})
+	}
 }
 
 func isStale(s *Situation) {

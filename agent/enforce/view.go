@@ -52,10 +52,7 @@ func (e *Enforcer) View() *View {
 	}
 	view.At, view.Enforce, view.Machines = planned.At, planned.Enforce, planned.Machines
 	view.PreferenceSteps, view.Accounts = planned.PreferenceSteps, planned.Accounts
-	view.Steps, view.Host = planned.shownSteps(), planned.HostSteps
-	if !view.Enforce {
-		view.Host = planned.HostWouldDo
-	}
+	view.Steps, view.Host = planned.shownSteps(), planned.shownHostSteps()
 	for _, verdict := range verdictsInOrder(e.verdicts) {
 		memory := e.memory[verdict.VM].Setting(verdict.Setting)
 		if verdict.VM == (protocol.VMKey{}) {

@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -575,6 +576,39 @@ func TestH67_TheHostsListIsReleasedToWhatItWas(t *testing.T) {
 		if one.memory.HoldsSwitch() {
 			t.Errorf("%s: it is remembered: %+v", name, one.memory.Host)
 		}
+	}
+}
+
+// H46, H47: while the host's switches are being set, what is shown and what is remembered
+// of them may be of different moments: no step is planned, nothing is counted, and
+// nothing of ours is forgotten.
+func TestH46_H47_NothingIsConcludedWhileSwitchesAreSet(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change  func(*controlled)
+		verdict string // on no_removal
+	}{
+		"it is being placed":              {func(m *controlled) { m.memory = &policy.ControlsMemory{} }, "pending not_set_yet"},
+		"it was placed, and shows later":  {func(*controlled) {}, "pending not_set_yet"},
+		"it is being lifted":              {func(m *controlled) { m.wants(`"provisioned_only":true`) }, ""},
+		"it is being lifted by a release": {func(m *controlled) { m.desired.LiftLocks, m.desired.Enforce = true, false }, "pending lock_releasing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newControlled(t, `"no_removal":true`)
+			m.desired.AllowUnprovenLocks = true
+			m.settle()
+			m.info.RequirePassword, m.host.AtWork = nil, true
+			c.change(m)
+			before := m.memory.Host
+			result := m.plan()
+			wantText(t, "verdict", verdictOn(result, "no_removal", protocol.VMKey{}), c.verdict)
+			if len(result.Controls.HostSteps)+len(result.Controls.HostWouldDo) > 0 || !reflect.DeepEqual(m.memory.Host, before) {
+				t.Errorf("steps %v, remembered %+v, before %+v", result.Controls.HostSteps, m.memory.Host, before)
+			}
+			if isOurs := name != "it is being placed"; m.memory.HoldsSwitch() != isOurs {
+				t.Errorf("remembered %+v", m.memory.Host)
+			}
+		})
 	}
 }
 

@@ -13,6 +13,9 @@ import (
 type Host struct {
 	Info *prlctl.ServerInfo // nil: it was not read
 	Code protocol.Code      // why not
+	// AtWork: switches are being set, so that what Info shows and what is remembered may be
+	// of different moments: nothing is concluded from them, and nothing is to be done.
+	AtWork bool
 	// Leased are the switches that are off for the agent's own work.
 	Leased []string
 	// OwnRemovals are the accounts, by uid, of which the agent may have removed machines
@@ -253,7 +256,7 @@ func (cp *controlsPlan) noteLifted(s *HostSwitch, shown string, wanted bool) {
 func (cp *controlsPlan) place(s *HostSwitch, shown string) {
 	target, host := s.Target(), &cp.memory.Host
 	call := *host.Call(target)
-	counts := call.Word != "" && cp.p.desired.Enforce
+	counts := call.Word != "" && cp.p.desired.Enforce && !cp.p.observed.Host.AtWork
 	if counts && (shown == switchOn && call.sawInPlace(switchOn, false, cp.now) || shown == switchOff && call.sawDrift(switchOn, cp.now)) {
 		*host.change(target) = call
 	}
@@ -315,7 +318,7 @@ func (cp *controlsPlan) release(s *HostSwitch, shown string) {
 	target := s.Target()
 	call := cp.memory.Host.Call(target)
 	switch {
-	case call.Word == "" && call.Target == target, shown != "" && shown != call.Word:
+	case call.Word == "", shown != "" && shown != call.Word && !cp.p.observed.Host.AtWork:
 		cp.memory.forgetSwitch(target) // it never was ours, or is gone
 		return
 	case shown == "" && cp.p.observed.Host.Info == nil, cp.p.observed.Closed != "":
@@ -334,6 +337,9 @@ func (cp *controlsPlan) release(s *HostSwitch, shown string) {
 // addStep adds a step to those that are carried out, or that monitor mode leaves
 // out. What a person wants lifted is lifted in every mode.
 func (cp *controlsPlan) addStep(step *HostStep) {
+	if cp.p.observed.Host.AtWork {
+		return
+	}
 	steps := &cp.result.HostWouldDo
 	if cp.p.desired.Enforce || step.Restores && cp.p.desired.LiftLocks {
 		steps = &cp.result.HostSteps
