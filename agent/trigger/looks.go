@@ -10,6 +10,7 @@ type Looks struct {
 	HintsNext    hintCounts // accounts whose hints the next look answers
 	HintsNow     hintCounts // those whose hints the look that runs answers
 	EmptyHints   hintCounts // looks in a row in which an account's hints proved empty
+	AskedNext    bool       // the next look is for what is no reason and no hint
 	OwnNext      bool       // the next look follows what the agent itself has written
 	OwnNow       bool       // so does the look that runs
 }
@@ -54,8 +55,12 @@ func (l *Looks) nextLook() (time.Time, string) {
 func (l *Looks) onStart() {
 	l.Running, l.At = true, time.Time{}
 	l.HintsNow, l.HintsNext = l.HintsNext, nil
-	l.OwnNow, l.OwnNext = l.OwnNext, false
+	l.OwnNow, l.OwnNext, l.AskedNext = l.OwnNext, false, false
 }
+
+// ask asks for a look that no reason and no hint stands for. A look that runs may have
+// seen the Mac before that.
+func (l *Looks) ask(at time.Time) { l.AskedNext, l.At = true, soonest(l.At, at) }
 
 // onOwnHand asks for a look after the agent has written settings of an account's
 // machines. That these tell so is no empty hint, and what their user changes next
@@ -63,7 +68,7 @@ func (l *Looks) onStart() {
 func (l *Looks) onOwnHand(now time.Time, uid uint32) {
 	l.OwnNext = true
 	l.EmptyHints = l.EmptyHints.withCount(uid, 0)
-	l.At = soonest(l.At, now)
+	l.ask(now)
 }
 
 // patientAfter is how many doublings the wait after empty hints may reach: two

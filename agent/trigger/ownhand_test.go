@@ -88,21 +88,37 @@ func TestConvergedOwesAReport(t *testing.T) {
 	}
 }
 
-// What the agent has set while a look runs, which may have seen the Mac before or
-// behind it, is looked at once more behind that look.
-func TestH46_OurOwnSetsDuringALookAreLookedAt(t *testing.T) {
+// What the agent has set, and what a Mac that slept did not tell, while a look runs that
+// may have seen the Mac before that, is looked at once more behind that look; what is
+// about the portal alone is not.
+func TestH46_WhatComesDuringALook(t *testing.T) {
 	t.Parallel()
-	alices := protocol.VMKey{ID: "a", UID: uids["alice"]}
-	s := lived(t, valid, vmRow("alice", "a", protocol.StateStopped, "1"))
-	s.looks = 10 * time.Second
-	s.tell(aliceHears("a", "")) // a hint
-	for !s.state.Looks.Running {
-		s.until(s.now.Add(time.Second))
-	}
-	s.passes = nil
-	s.tell(Converged{Look: true, UID: alices.UID})
-	s.until(s.now.Add(5 * time.Minute))
-	if len(s.passes) != 2 {
-		t.Errorf("%d looks: %+v", len(s.passes), s.passes)
+	for name, c := range map[string]struct {
+		what  Event
+		looks int
+	}{
+		"nothing":                {Tick{}, 1},
+		"our own sets":           {Converged{Look: true, UID: uids["alice"]}, 2},
+		"a wake":                 {SourceEvent{Reason: Wake}, 2},
+		"a hint":                 {aliceHears("a", ""), 2},
+		"a change":               {SourceEvent{Reason: ProfileChanged}, 2},
+		"the network is there":   {SourceEvent{Reason: NetworkUp}, 1},
+		"the report has changed": {Converged{PortalBehind: true}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := lived(t, valid, vmRow("alice", "a", protocol.StateStopped, "1"))
+			s.looks = 10 * time.Second
+			s.tell(Converged{Look: true, UID: uids["alice"]})
+			for !s.state.Looks.Running {
+				s.until(s.now.Add(time.Second))
+			}
+			s.passes = nil
+			s.tell(c.what)
+			s.until(s.now.Add(time.Minute))
+			if len(s.passes) != c.looks {
+				t.Errorf("%d looks: %+v", len(s.passes), s.passes)
+			}
+		})
 	}
 }

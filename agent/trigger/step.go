@@ -132,9 +132,8 @@ func (s *State) onNetworkUp(now time.Time, random float64) {
 func (s *State) onWake(now time.Time, random float64) {
 	if waits := s.Reports.All(); waits.Has(Daily) || waits.Has(Cadence) {
 		s.addReason(now, s.withSplay(now, random, Wake), Wake, "")
-		return
 	}
-	s.Looks.At = soonest(s.Looks.At, now.Add(s.Timing.Debounce))
+	s.Looks.ask(now.Add(s.Timing.Debounce))
 }
 
 // onAgentStart takes in that the daemon starts. Many Macs may start at once, as
@@ -215,7 +214,7 @@ func (s *State) keepReasons() {
 // takeAlong takes what came during a look and needs none of its own.
 func (s *State) takeAlong() {
 	s.Reports.takeAlong()
-	if s.Reports.Waiting.Empty() && len(s.Looks.HintsNext) == 0 && !s.Looks.OwnNext {
+	if s.Reports.Waiting.Empty() && len(s.Looks.HintsNext) == 0 && !s.Looks.AskedNext {
 		s.Looks.At = time.Time{}
 	}
 }
