@@ -79,11 +79,12 @@ func actViews(verdict *policy.Verdict) (acts []localapi.PolicyAct) {
 	return acts
 }
 
-// endGrace looks again once a machine's grace is over, so that it is suspended.
-func (l *loop) endGrace() {
-	if l.suspendAt.IsZero() || wallClock().Before(l.suspendAt) {
+// lookAgain looks again when the last plan wants that: a machine's grace is over, so that
+// it is suspended, or what was placed may not come late any more.
+func (l *loop) lookAgain() {
+	if l.lookAgainAt.IsZero() || wallClock().Before(l.lookAgainAt) {
 		return
 	}
-	l.suspendAt = time.Time{} // the plan that follows says when the next one is
+	l.lookAgainAt = time.Time{} // the plan that follows says when the next one is
 	l.take(trigger.Converged{Look: true})
 }

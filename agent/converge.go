@@ -214,7 +214,7 @@ func (l *loop) onPlanned(ended *convergence) {
 	}
 	l.agent.eventLog.add(l.policyEvents.limit(ended.planned.Events, wallClock())...)
 	l.agent.parts.enforcer.Apply(l.ctx, ended.planned)
-	l.suspendAt = ended.planned.NextAt
+	l.lookAgainAt = ended.planned.NextAt
 	done := trigger.Converged{}
 	if ended.planned.ReportChanged {
 		l.reportChanges++

@@ -54,7 +54,7 @@ func (a *agent) loop(ctx context.Context) error {
 			l.onRefreshed(events)
 		case <-wake.C:
 			l.reconfigure()
-			l.endGrace()
+			l.lookAgain()
 			l.refreshFolder()
 			l.restoreSocket()
 			l.noteIdle()
@@ -106,7 +106,7 @@ type loop struct {
 	planFor       trigger.Set  // why the next plan is made
 	plannedFor    demand       // what the last plan was made for
 	ability       ability
-	suspendAt     time.Time // the last plan wants a machine suspended then; zero: none
+	lookAgainAt   time.Time // the last plan wants another look then; zero: none
 	reportChanges int       // of the policy's report
 	policyEvents  eventQuota
 
@@ -409,8 +409,8 @@ func (l *loop) pause() time.Duration {
 	longest := tick - time.Since(l.began)%tick
 	now := wallClock()
 	next, _ := l.state.NextAt(now)
-	if !l.suspendAt.IsZero() && (next.IsZero() || l.suspendAt.Before(next)) {
-		next = l.suspendAt
+	if !l.lookAgainAt.IsZero() && (next.IsZero() || l.lookAgainAt.Before(next)) {
+		next = l.lookAgainAt
 	}
 	if next.IsZero() {
 		return longest

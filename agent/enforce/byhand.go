@@ -144,6 +144,9 @@ func (a *application) doByHand(ctx context.Context, s *Situation, hand *Hand, on
 	}
 	a.planned.Machines[one.Key] = one.Machine
 	a.enforcer.compare(s, hand, one)
+	if hand.Setting == nil {
+		a.enforcer.awaitLate(ctx, func() time.Time { return a.enforcer.memory[one.Key].LateUntil(a.enforcer.now()) })
+	}
 	a.hand[one.Key] = a.enforcer.recall(one.Key).ForHand()
 	plan, err := a.planByHand(ctx, s, hand, one.Machine)
 	if err == nil && len(plan.Steps) > 0 {

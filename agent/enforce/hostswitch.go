@@ -66,7 +66,8 @@ func (e *Enforcer) LookAtHost(ctx context.Context, s *Situation) {
 	e.noteHostOwner(s)
 	desired := e.desired(s)
 	needs := desired.NeedsHost(e.controls) && e.options.Host != nil && s.Closed == ""
-	isKnown := e.shown.info != nil && e.now().Sub(e.shown.at).Abs() < hostInfoLasts && !s.Host.RetryNow
+	isKnown := e.shown.info != nil && e.now().Sub(e.shown.at).Abs() < hostInfoLasts && !s.Host.RetryNow &&
+		(e.controls.LateUntil(e.shown.at).IsZero() || e.tasks.Pending(hostUID)) // what is at work looks by itself
 	e.mu.Unlock()
 	if !needs || isKnown {
 		return

@@ -28,7 +28,7 @@ type Planned struct {
 	HostSteps   []policy.HostStep // of the host's switches, to be carried out
 	HostWouldDo []policy.HostStep // that monitor mode leaves out
 	Suspends    []*policy.Violation
-	NextAt      time.Time // a machine is to be suspended then; zero: none is
+	NextAt      time.Time // another look is needed then, see policy.ControlsResult; zero: none is
 
 	ReportChanged bool // Report says something else than before
 

@@ -120,6 +120,7 @@ func (e *Enforcer) liftSwitches(ctx context.Context, s *Situation, switches []*H
 	e.inTurn(ctx, hostUID, func() *Applied {
 		outcome := &Applied{}
 		switches = e.heldSwitches(s, switches)
+		e.awaitLate(ctx, e.lateSwitches)
 		if len(switches) == 0 || ctx.Err() != nil {
 			return outcome
 		}
@@ -136,6 +137,21 @@ func (e *Enforcer) liftSwitches(ctx context.Context, s *Situation, switches []*H
 	})
 	return switches
 }
+
+// awaitLate waits until what may still come has come. until says when that is, of what is
+// remembered; zero: nothing may.
+func (e *Enforcer) awaitLate(ctx context.Context, until func() time.Time) {
+	e.mu.Lock()
+	wait := until().Sub(e.now())
+	e.mu.Unlock()
+	select {
+	case <-time.After(max(0, wait)):
+	case <-ctx.Done():
+	}
+}
+
+// lateSwitches is until when a switch may still come. The caller holds the lock.
+func (e *Enforcer) lateSwitches() time.Time { return e.controls.LateUntil(e.now()) }
 
 // lookForLift reads the host anew, and gives the code of why it could not.
 func (e *Enforcer) lookForLift(ctx context.Context, s *Situation) protocol.Code {
@@ -168,7 +184,7 @@ func (e *Enforcer) judgeLift(one *Handed, code protocol.Code) {
 	defer e.mu.Unlock()
 	call := e.controls.Host.Call(one.Switch.Target())
 	shown := one.Switch.Shown(e.shown.info)
-	isGone := call.Word == "" || code == "" && shown != "" && shown != call.Word
+	isGone := call.Word == "" || code == "" && shown != "" && shown != call.Word && e.controls.LateUntil(e.now()).IsZero()
 	switch {
 	case code != "" && !isGone:
 	case slices.Contains(e.leasedNow(), one.Switch.Name):

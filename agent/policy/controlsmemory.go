@@ -101,6 +101,15 @@ func (m *ControlsMemory) HoldsSwitch() bool {
 	return false
 }
 
+// LateUntil is until when a switch that we placed, and that was not there at this time, may
+// still come; zero: none may.
+func (m *ControlsMemory) LateUntil(now time.Time) (until time.Time) {
+	for i := range m.Host.Calls {
+		until = latest(until, m.Host.Calls[i].lateUntil(now))
+	}
+	return until
+}
+
 // SwitchesOf are what is remembered of the switches of a control.
 func (m *ControlsMemory) SwitchesOf(control string) (calls []CallMemory) {
 	c := FindControl(control)

@@ -58,7 +58,8 @@ type ControlsResult struct {
 	Began       bool         // a control is in force that was not before
 	// Memory is what is remembered now; nil if it is the same as before.
 	Memory *ControlsMemory
-	// NextAt is when a machine is to be suspended next; zero: none is.
+	// NextAt is when another look is needed: a machine is to be suspended, or it is known
+	// then what is not known now. Zero: none is.
 	NextAt time.Time
 }
 
@@ -317,8 +318,9 @@ func (cp *controlsPlan) isRetried(failures int, failedAt time.Time, code protoco
 func (cp *controlsPlan) release(s *HostSwitch, shown string) {
 	target := s.Target()
 	call := cp.memory.Host.Call(target)
+	isGone, late := shown != "" && shown != call.Word, call.lateUntil(cp.now)
 	switch {
-	case call.Word == "", shown != "" && shown != call.Word && !cp.p.observed.Host.AtWork:
+	case call.Word == "", isGone && !cp.p.observed.Host.AtWork && late.IsZero():
 		cp.memory.forgetSwitch(target) // it never was ours, or is gone
 		return
 	case shown == "" && cp.p.observed.Host.Info == nil, cp.p.observed.Closed != "":
@@ -329,6 +331,10 @@ func (cp *controlsPlan) release(s *HostSwitch, shown string) {
 		gap.Verdict, gap.Code = protocol.VerdictFailed, call.Code
 	}
 	cp.gaps = append(cp.gaps, gap)
+	if isGone {
+		cp.p.lookAgain(late)
+		return
+	}
 	if cp.isRetried(call.Failures, call.FailedAt, call.Code) {
 		cp.addStep(&HostStep{Switch: s.Name, Target: target, Args: s.Args(call.Prior), Word: call.Prior, Prior: shown, Restores: true})
 	}

@@ -342,6 +342,9 @@ func (j *judgement) noteInPlace(target, word string) {
 	call.Target = target
 	// That a lock is in place says nothing of whether it can be lifted.
 	isStuck := j.w.setting.Lock && j.mp.stuck.Failures > 0
+	if j.w.setting.Lock && word != lockedWord && !call.lateUntil(j.p.observed.Now).IsZero() {
+		return // that it is not there is not known yet
+	}
 	if j.counts() && call.sawInPlace(word, isStuck, j.p.observed.Now) {
 		*j.change(target) = call
 	}

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"slices"
+	"time"
 
 	"prlagent/agent/protocol"
 )
@@ -103,7 +104,8 @@ func (mp *machinePlan) lifts(setting *Setting, memory *SettingMemory) bool {
 	part := &setting.Parts[0]
 	call := memory.Call(part.Flag)
 	shown, known := part.show(mp.p.values, part.slots(), mp.m.Config)
-	if call.Word != lockedWord || known && shown != lockedWord && mp.m.Stale == "" {
+	isGone, late := known && shown != lockedWord && mp.m.Stale == "", call.lateUntil(mp.p.observed.Now)
+	if call.Word != lockedWord || isGone && late.IsZero() {
 		return false
 	}
 	if memory.ByHand && !mp.p.desired.LiftLocks {
@@ -115,6 +117,11 @@ func (mp *machinePlan) lifts(setting *Setting, memory *SettingMemory) bool {
 	var j judgement
 	j.begin(mp, w, memory)
 	j.lifting = mp.p.desired.LiftLocks
+	if isGone {
+		mp.p.lookAgain(late)
+		j.conclude(protocol.VerdictPending, protocol.CodeLockReleasing)
+		return true
+	}
 	verdict, code, step := j.whatToDo(w.parts[0], part.Flag, known)
 	if step {
 		j.addStep(w.parts[0], part.Flag, "", shown)
@@ -142,6 +149,10 @@ func (mp *machinePlan) holdsLock(j *judgement) protocol.Code {
 			return protocol.CodeReleaseUnproven
 		}
 	case ours && mp.m.Stale == "":
+		if late := j.after.Call(lockFlag).lateUntil(mp.p.observed.Now); !late.IsZero() {
+			mp.p.lookAgain(late)
+			return ""
+		}
 		call := j.change(lockFlag)
 		call.Word, call.Prior = "", ""
 	}
@@ -195,4 +206,10 @@ func (m VMMemory) HoldsLock() bool {
 		}
 	}
 	return false
+}
+
+// LateUntil is until when a lock that we placed, and that was not there at this time, may
+// still come; zero: it may not.
+func (m VMMemory) LateUntil(now time.Time) time.Time {
+	return m.Setting(catalogue.lock.Name).Call(lockFlag).lateUntil(now)
 }

@@ -97,6 +97,10 @@ const (
 	passingRetry     = 5 * time.Minute
 )
 
+// lateFor is how long after it began a call may still take effect: the tool asks the
+// product's service, which goes on where the tool, or the agent, was killed.
+const lateFor = 30 * time.Second
+
 // Outcome is how a step ended.
 type Outcome struct {
 	Proven bool // Step.Proven said so of a look after it
@@ -304,6 +308,23 @@ func (c *CallMemory) sawDrift(word string, now time.Time) bool {
 // isCalm reports whether a contended value has stayed in place for long enough.
 func (c *CallMemory) isCalm(now time.Time) bool {
 	return len(c.LastDrifts) == 0 || now.Sub(c.LastDrifts[len(c.LastDrifts)-1]).Abs() >= calmAfter
+}
+
+// lateUntil is until when what was placed, and was not seen to be there, may still come:
+// so long it is ours. Zero: it may not.
+func (c *CallMemory) lateUntil(now time.Time) time.Time {
+	if c.Word == "" || c.Holds || c.Refused != "" || now.Sub(c.WrittenAt).Abs() >= lateFor {
+		return time.Time{}
+	}
+	return c.WrittenAt.Add(lateFor)
+}
+
+// latest is the later one of two times.
+func latest(one, other time.Time) time.Time {
+	if other.After(one) {
+		return other
+	}
+	return one
 }
 
 // isAhead reports whether a time is ahead of the clock by more than a clock is

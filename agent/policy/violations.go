@@ -258,10 +258,10 @@ func (cp *controlsPlan) planSuspend(verdict *Verdict, v *Violation, m *Machine, 
 		return
 	case cp.now.Before(due):
 		gap.Code = protocol.CodeGracePeriod
-		cp.lookAgain(due)
+		cp.p.lookAgain(due)
 	case installing:
 		gap.Verdict, gap.Code = protocol.VerdictDeferred, protocol.CodeVMInstalling
-		cp.lookAgain(seen.At.Add(installLimit))
+		cp.p.lookAgain(seen.At.Add(installLimit))
 	default:
 		if v.Failures > 0 {
 			gap.Verdict, gap.Code = protocol.VerdictFailed, v.FailCode
@@ -281,12 +281,6 @@ func (cp *controlsPlan) isSuspended(vm protocol.VMKey) bool {
 		}
 	}
 	return false
-}
-
-func (cp *controlsPlan) lookAgain(at time.Time) {
-	if cp.result.NextAt.IsZero() || at.Before(cp.result.NextAt) {
-		cp.result.NextAt = at
-	}
 }
 
 // keepViolations keeps what is still against a control, and of machines that this
