@@ -329,7 +329,7 @@ func (a *application) changeMemory(step *policy.Step, proven bool, change func(p
 		return nil
 	}
 	return a.enforcer.changeMemory(step.VM, func(m policy.VMMemory) policy.VMMemory {
-		return m.AfterHand(a.hand[step.VM], step, proven)
+		return m.AfterHand(a.hand[step.VM], step, proven, a.enforcer.now())
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"prlagent/agent/policy"
 	"prlagent/agent/protocol"
@@ -124,6 +125,8 @@ func restartAt(t *testing.T, at boundary) {
 	if got := vm.show("Security/Configuration is locked"); got != "off" {
 		t.Errorf("%s: after the release it is locked: %s", at.name, got)
 	}
+	time.Sleep(time.Minute) // what was killed cannot come any more
+	l.converge()
 	if memory := l.memoryOf(501); !memory.IsEmpty() {
 		t.Errorf("%s: after the release this is remembered: %v", at.name, maps.Keys(memory.Settings))
 	}

@@ -154,6 +154,9 @@ type asUser struct {
 }
 
 func (a asUser) Set(ctx context.Context, id string, args ...string) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	call := fmt.Sprintf("%d set %s", a.uid, strings.Join(args, " "))
 	a.mu.Lock()
 	a.calls = append(a.calls, call)
@@ -203,7 +206,10 @@ func (m *fakeMac) ServerInfo(context.Context) (prlctl.ServerInfo, error) {
 }
 
 // SetHost is HostTool: the list is read, changed and written.
-func (m *fakeMac) SetHost(_ context.Context, args ...string) error {
+func (m *fakeMac) SetHost(ctx context.Context, args ...string) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	call := "host set " + strings.Join(args, " ")
 	m.hook(m.before, call)
 	m.mu.Lock()
@@ -365,6 +371,7 @@ type lab struct {
 	events   []protocol.Event // of what was done by hand
 	shown    chan string      // notifications: uid and text
 	ctx      context.Context
+	stop     context.CancelFunc // ends ctx, as the daemon's end does
 
 	content policy.Content
 	monitor bool
@@ -422,7 +429,7 @@ func labOn(t testing.TB, mac *fakeMac, folder, document string) *lab {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &lab{fakeMac: mac, t: t, folder: folder, state: state, posted: make(chan uint32, 100), shown: make(chan string, 100), ctx: ctx, version: version, content: contentOf(document, 7)}
+	l := &lab{fakeMac: mac, t: t, folder: folder, state: state, posted: make(chan uint32, 100), shown: make(chan string, 100), ctx: ctx, stop: cancel, version: version, content: contentOf(document, 7)}
 	l.enforcer = New(Options{
 		Store: state, Lanes: lane.New(), Files: mac, Now: time.Now, Log: zerolog.Nop(),
 		Host: func(platform.User, bool) HostTool { return mac },

@@ -11,12 +11,14 @@ import (
 
 	"prlagent/agent/policy"
 	"prlagent/agent/protocol"
+	"prlagent/prlctl"
 )
 
 // orders is the agent's loop in short, on a Mac where everything takes its time: looks,
 // plans beside them one at a time, and what becomes of these. Nothing is looked at
 // without a reason.
 type orders struct {
+	t *testing.T
 	*lab
 	drawing sync.Mutex
 	random  *rand.Rand
@@ -30,7 +32,9 @@ type orders struct {
 	planAgain bool
 	plans     chan *Planned // room for one
 	planning  bool
-	restored  chan struct{} // a lease was given back, which is followed by a look
+	restored  chan struct{}        // a lease was given back, or a machine changed by itself, which is followed by a look
+	fails     bool                 // now and then a tool fails, or is killed and takes effect later
+	lateAt    map[uint32]time.Time // by uid, or hostUID: the last that was killed
 }
 
 // upTo draws a duration.
@@ -70,16 +74,16 @@ func (o *orders) plan() {
 		return
 	}
 	o.planning, o.planAgain = true, false
-	s := o.now()
+	s, l, plans := o.now(), o.lab, o.plans
 	go func() {
-		o.enforcer.LookAtHost(o.ctx, s)
+		l.enforcer.LookAtHost(l.ctx, s)
 		time.Sleep(o.upTo(time.Second / 2))
-		planned, err := o.enforcer.Plan(s)
+		planned, err := l.enforcer.Plan(s)
 		if err != nil {
 			o.t.Error(err)
 		}
 		time.Sleep(o.upTo(time.Second))
-		o.plans <- planned
+		plans <- planned
 	}()
 }
 
@@ -107,6 +111,9 @@ func (o *orders) step() {
 	case planned := <-o.plans:
 		o.planning = false
 		o.enforcer.Apply(o.ctx, planned)
+		if !planned.NextAt.IsZero() {
+			o.wantLook(planned.NextAt)
+		}
 		if o.planAgain {
 			o.plan()
 		}
@@ -135,7 +142,11 @@ func (o *orders) change() {
 		{"", ""}, {`"provisioned_only":true`, `"clipboard":"disconnect"`}, {`"no_removal":true`, `"no_config_changes":true`},
 		{`"provisioned_only":true,"no_removal":true`, `"clipboard":"disconnect","no_config_changes":true`},
 	}
-	switch kind := o.draw(7); {
+	kinds := 7
+	if o.fails {
+		kinds = 8
+	}
+	switch kind := o.draw(kinds); {
 	case kind < 2 || o.known == nil:
 		o.wish(lists[o.draw(len(lists))][0], lists[o.draw(len(lists))][1])
 	case kind == 2:
@@ -154,24 +165,75 @@ func (o *orders) change() {
 	case kind == 5:
 		hand := &Hand{Setting: policy.Find("pause_idle"), Value: "true", By: "carol"}
 		o.enforcer.SetByHand(o.ctx, o.now(), hand, make(chan []*Handed, 1))
-	default:
+	case kind == 6:
 		o.lend(o.upTo(8 * time.Second))
+	default:
+		o.restart()
 	}
 }
 
 // lend takes a lease, and gives it back later.
 func (o *orders) lend(length time.Duration) {
-	o.enforcer.running.Go(func() {
-		lease, err := o.enforcer.TakeLease(o.ctx, "test", []string{"remove-vm"}, time.Now().Add(time.Hour))
+	l, fails := o.lab, o.fails
+	l.enforcer.running.Go(func() {
+		lease, err := l.enforcer.TakeLease(l.ctx, "test", []string{"remove-vm"}, time.Now().Add(time.Hour))
 		if err == nil {
 			time.Sleep(length)
-			err = lease.Restore(o.ctx)
+			err = lease.Restore(l.ctx)
 		}
-		if err != nil {
+		if err != nil && !fails && l.ctx.Err() == nil {
 			o.t.Error(err)
 		}
 		o.restored <- struct{}{}
 	})
+}
+
+// answers has a tool fail now and then: without an effect, with one, or with one that
+// comes later.
+func (o *orders) answers(uid uint32, args []string) (works bool, said error) {
+	failed := &prlctl.Error{Code: string(protocol.CodeToolFailed)}
+	if !o.fails || o.draw(3) > 0 {
+		return true, nil
+	}
+	switch o.draw(3) {
+	case 0:
+		return false, failed
+	case 1:
+		return true, failed
+	}
+	wait := o.upTo(20 * time.Second)
+	if !o.mayBeLate(uid) {
+		return false, failed
+	}
+	o.takeLate(wait, uid, args)
+	if uid != hostUID { // which tells nothing
+		time.AfterFunc(wait, func() { o.restored <- struct{}{} })
+	}
+	return false, errKilled
+}
+
+// mayBeLate reports whether a tool may be killed now and take effect later: one at a time,
+// because of two that set the same nobody can tell which one is seen.
+func (o *orders) mayBeLate(uid uint32) bool {
+	o.drawing.Lock()
+	defer o.drawing.Unlock()
+	if time.Since(o.lateAt[uid]) < time.Minute {
+		return false
+	}
+	o.lateAt[uid] = time.Now()
+	return true
+}
+
+// restart kills the daemon, and starts another one on what is on the disk. What the tools
+// do then goes on.
+func (o *orders) restart() {
+	folder, old := copyState(o.t, o.folder), o.lab
+	old.stop()
+	o.lab = labOn(o.t, old.fakeMac, folder, "")
+	o.content, o.monitor, o.locks = old.content, old.monitor, old.locks
+	o.looking, o.known, o.planning, o.planAgain, o.plans = nil, nil, false, false, make(chan *Planned, 1)
+	o.enforcer.Adopt(&o.content)
+	o.wantLook(time.Now())
 }
 
 // run goes on for a time, with changes so often on average; zero: without.
@@ -179,6 +241,7 @@ func (o *orders) run(length, every time.Duration) {
 	const tick = time.Second / 10
 	for range int(length / tick) {
 		o.step()
+		synctest.Wait() // what was begun has begun
 		if every > 0 && o.draw(int(every/tick)) == 0 {
 			o.change()
 		}
@@ -202,6 +265,40 @@ func (o *orders) repeated() (calls []string) {
 	return calls
 }
 
+// newOrders is a Mac where people want something else every few seconds, for a while.
+func newOrders(t *testing.T, seed uint64, fails bool) *orders {
+	o := &orders{
+		t: t, lab: newLab(t, ""), random: rand.New(rand.NewPCG(seed, 7)), revision: 7, fails: fails,
+		plans: make(chan *Planned, 1), restored: make(chan struct{}, 100), lateAt: make(map[uint32]time.Time),
+	}
+	o.locks, o.answer = true, o.answers
+	o.before = func(string) { time.Sleep(20*time.Millisecond + o.upTo(5*time.Second/2)) }
+	o.after = func(string) { time.Sleep(o.upTo(time.Second)) }
+	o.wish(`"provisioned_only":true`, `"clipboard":"disconnect"`)
+	o.run(30*time.Second, time.Second+o.upTo(5*time.Second))
+	return o
+}
+
+// end has the Mac come to rest with what is wanted last, and checks it.
+func (o *orders) end(length time.Duration) {
+	o.monitor = false
+	o.wish(`"no_removal":true`, `"clipboard":"disconnect"`)
+	o.run(length, 0)
+	looks := o.looks
+	if o.run(time.Minute, 0); o.looks != looks {
+		o.t.Errorf("there are still looks: %d, then %d", looks, o.looks)
+	}
+	o.wantAsked("remove-vm")
+	for uid := range map[uint32]bool{501: true, 502: true} {
+		if clipboard := o.vmOf(uid).show("Miscellaneous Sharing/Shared clipboard mode"); clipboard != "off" || o.memoryOf(uid).HoldsLock() {
+			o.t.Errorf("of %d: clipboard %s, remembered %+v", uid, clipboard, o.memoryOf(uid))
+		}
+		if locked := o.vmOf(uid).show("Security/Configuration is locked"); locked != "off" {
+			o.t.Errorf("of %d: locked %s", uid, locked)
+		}
+	}
+}
+
 // H41, H46, H47, H68: in whatever order policies, monitor mode, releases by a policy and
 // by persons, settings by hand and leases come while the tools take their time: in
 // the end all is as it was wanted last and no lock of an earlier policy is left, no
@@ -213,31 +310,28 @@ func TestH46_H47_AnyOrderOfWishes(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				o := &orders{
-					lab: newLab(t, ""), random: rand.New(rand.NewPCG(seed, 7)), revision: 7,
-					plans: make(chan *Planned, 1), restored: make(chan struct{}, 100),
-				}
-				o.locks = true
-				o.before = func(string) { time.Sleep(20*time.Millisecond + o.upTo(5*time.Second/2)) }
-				o.after = func(string) { time.Sleep(o.upTo(time.Second)) }
-				o.wish(`"provisioned_only":true`, `"clipboard":"disconnect"`)
-				o.run(30*time.Second, time.Second+o.upTo(5*time.Second))
-				o.monitor = false
-				o.wish(`"no_removal":true`, `"clipboard":"disconnect"`)
-				o.run(2*time.Minute, 0)
-				looks := o.looks
-				if o.run(time.Minute, 0); o.looks != looks {
-					t.Errorf("there are still looks: %d, then %d", looks, o.looks)
-				}
-				o.wantAsked("remove-vm")
-				for uid := range map[uint32]bool{501: true, 502: true} {
-					if clipboard := o.vmOf(uid).show("Miscellaneous Sharing/Shared clipboard mode"); clipboard != "off" || o.memoryOf(uid).HoldsLock() {
-						t.Errorf("of %d: clipboard %s, remembered %+v", uid, clipboard, o.memoryOf(uid))
-					}
-				}
+				o := newOrders(t, seed, false)
+				o.end(2 * time.Minute)
 				if calls := o.repeated(); len(calls) > 0 {
 					t.Errorf("set again: %q of %q", calls, o.sets())
 				}
+			})
+		})
+	}
+}
+
+// The same where tools fail, or take effect after they were killed, and the daemon is
+// killed: once they work, and somebody asks, all is as it was wanted last.
+func TestH46_H47_AnyOrderOfWishesWithToolsThatFail(t *testing.T) {
+	t.Parallel()
+	skipLong(t)
+	for seed := range uint64(24) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				o := newOrders(t, seed, true)
+				o.fails, o.retryNow = false, true
+				o.end(10 * time.Minute)
 			})
 		})
 	}

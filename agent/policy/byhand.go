@@ -1,6 +1,10 @@
 package policy
 
-import "prlagent/agent/protocol"
+import (
+	"time"
+
+	"prlagent/agent/protocol"
+)
 
 // What became of what a person does by hand with one machine.
 const (
@@ -59,9 +63,9 @@ func (m VMMemory) ForHand() VMMemory {
 // hand, with what became of it in hand's memory: a lock is remembered as placed
 // by hand, unless a policy had it placed, and one that is lifted for good is
 // forgotten.
-func (m VMMemory) AfterHand(hand VMMemory, step *Step, proven bool) VMMemory {
+func (m VMMemory) AfterHand(hand VMMemory, step *Step, proven bool, at time.Time) VMMemory {
 	was, now := m.Setting(step.Setting), *hand.Setting(step.Setting)
-	if proven && step.Unlocks && (step.Restores || step.Value == False) {
+	if proven && step.Unlocks && (step.Restores || step.Value == False) && now.Call(step.Target).lateUntil(at).IsZero() {
 		now.Calls = nil
 	}
 	now.ByHand = was.ByHand || was.Call(step.Target).Word == ""

@@ -128,24 +128,20 @@ func (m *ControlsMemory) SwitchesOf(control string) (calls []CallMemory) {
 // written, and what was there before.
 func (m *ControlsMemory) Begin(step *HostStep, now time.Time) *ControlsMemory {
 	m = m.clone()
-	call := m.Host.change(step.Target)
-	if step.Restores {
-		call.beginLift(now)
-	} else {
-		call.begin(step.Word, step.Prior, now)
-	}
+	m.Host.change(step.Target).beginLock(step.Restores, step.Word, step.Prior, now)
 	return m
 }
 
 // End is the memory to keep after a step was carried out and looked at.
 func (m *ControlsMemory) End(step *HostStep, outcome Outcome, version string, now time.Time) *ControlsMemory {
 	m = m.clone()
-	if outcome.Proven && step.Restores {
-		m.forgetSwitch(step.Target)
-		return m
-	}
 	call := m.Host.change(step.Target)
 	switch {
+	case outcome.Proven && step.Restores:
+		if call.proved(step.Word); call.lateUntil(now).IsZero() {
+			m.forgetSwitch(step.Target)
+		}
+		return m
 	case outcome.Proven:
 		call.proved(step.Word)
 		return m

@@ -257,7 +257,11 @@ func (cp *controlsPlan) noteLifted(s *HostSwitch, shown string, wanted bool) {
 func (cp *controlsPlan) place(s *HostSwitch, shown string) {
 	target, host := s.Target(), &cp.memory.Host
 	call := *host.Call(target)
-	counts := call.Word != "" && cp.p.desired.Enforce && !cp.p.observed.Host.AtWork
+	late := call.lateUntil(cp.now)
+	if shown == switchOn {
+		cp.p.lookAgain(late) // it may be lifted late
+	}
+	counts := call.Word != "" && cp.p.desired.Enforce && !cp.p.observed.Host.AtWork && (shown == switchOff || late.IsZero())
 	if counts && (shown == switchOn && call.sawInPlace(switchOn, false, cp.now) || shown == switchOff && call.sawDrift(switchOn, cp.now)) {
 		*host.change(target) = call
 	}

@@ -51,6 +51,10 @@ type CallMemory struct {
 	Word      string    `json:"word,omitempty"`  // what we wrote last
 	Prior     string    `json:"prior,omitempty"` // what was shown before we wrote first
 	WrittenAt time.Time `json:"written_at,omitzero"`
+	// EarlierAt is when a call before that began, of a lock or a switch, of which nobody
+	// has seen how it ended. Lifts: the last call was to lift it.
+	EarlierAt time.Time `json:"earlier_at,omitzero"`
+	Lifts     bool      `json:"lifts,omitempty"`
 	// Runs are those of the application that went on while a preference was written,
 	// and take no notice of it.
 	Runs []string `json:"runs,omitempty"`
@@ -115,8 +119,8 @@ type Outcome struct {
 // written, and what was there before.
 func (m VMMemory) Begin(step *Step, now time.Time) VMMemory {
 	m, call := m.change(step)
-	if step.Unlocks {
-		call.beginLift(now)
+	if setting := Find(step.Setting); setting != nil && setting.Lock {
+		call.beginLock(step.Unlocks, step.Word, step.Prior, now)
 	} else {
 		call.begin(step.Word, step.Prior, now)
 	}
@@ -256,10 +260,6 @@ func (c *CallMemory) begin(word, prior string, now time.Time) {
 	c.WrittenAt, c.Word = now.UTC(), word
 }
 
-// beginLift notes that what we placed is about to be lifted. It stays ours until it
-// is seen to be gone.
-func (c *CallMemory) beginLift(now time.Time) { c.WrittenAt, c.Holds = now.UTC(), false }
-
 // proved notes that a look shows the value that is wanted.
 func (c *CallMemory) proved(wanted string) {
 	c.forgetFailures()
@@ -310,13 +310,31 @@ func (c *CallMemory) isCalm(now time.Time) bool {
 	return len(c.LastDrifts) == 0 || now.Sub(c.LastDrifts[len(c.LastDrifts)-1]).Abs() >= calmAfter
 }
 
-// lateUntil is until when what was placed, and was not seen to be there, may still come:
-// so long it is ours. Zero: it may not.
-func (c *CallMemory) lateUntil(now time.Time) time.Time {
-	if c.Word == "" || c.Holds || c.Refused != "" || now.Sub(c.WrittenAt).Abs() >= lateFor {
-		return time.Time{}
+// lateUntil is until when a call for what we placed may still take effect, of which nobody
+// has seen that: so long it is ours. Zero: none may.
+func (c *CallMemory) lateUntil(now time.Time) (until time.Time) {
+	if c.Word == "" || c.Refused != "" {
+		return until
 	}
-	return c.WrittenAt.Add(lateFor)
+	if now.Sub(c.EarlierAt).Abs() < lateFor {
+		until = c.EarlierAt.Add(lateFor)
+	}
+	if !c.Holds && now.Sub(c.WrittenAt).Abs() < lateFor {
+		until = latest(until, c.WrittenAt.Add(lateFor))
+	}
+	return until
+}
+
+// beginLock notes that a lock or a switch is about to be placed, or lifted. Until it is seen
+// to be so, it may be so late.
+func (c *CallMemory) beginLock(lift bool, word, prior string, now time.Time) {
+	if !c.Holds && !(c.Lifts && lift) {
+		c.EarlierAt = c.WrittenAt
+	}
+	if c.WrittenAt = now.UTC(); !lift {
+		c.begin(word, prior, now)
+	}
+	c.Lifts, c.Holds = lift, false
 }
 
 // latest is the later one of two times.
