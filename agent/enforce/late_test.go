@@ -40,6 +40,7 @@ func (m *fakeMac) takeLate(wait time.Duration, uid uint32, args []string) {
 func (l *lab) live(length time.Duration) {
 	l.t.Helper()
 	for end := time.Now().Add(length); time.Now().Before(end); {
+		l.enforcer.RestoreLeases(l.ctx)
 		planned, applied := l.apply()
 		if len(applied) > 0 {
 			continue
@@ -140,4 +141,41 @@ func (l *lab) placed() (placed Placed) {
 		l.t.Fatal(err)
 	}
 	return placed
+}
+
+// H68: a switch that is lifted for the agent's own work after the tool was killed, or the
+// agent was, is put back, also one that is not the agent's.
+func TestH68_WhatIsLiftedLateIsPutBack(t *testing.T) {
+	t.Parallel()
+	for name, isKilled := range map[string]bool{"the tool is killed": false, "and the agent": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				l := newControlsLab(t, `"one_provisioned_per_user":true`)
+				l.passwords = []string{"remove-vm"} // an administrator's
+				l.apply()
+				var boundary string
+				l.answer = func(uid uint32, args []string) (bool, error) {
+					if boundary == "" {
+						l.takeLate(20*time.Second, uid, args)
+						boundary = copyState(t, l.folder)
+						return false, errKilled
+					}
+					return true, nil
+				}
+				l.enforcer.LookAtHost(l.ctx, l.situation())
+				if _, err := l.enforcer.TakeLease(l.ctx, "test", []string{"remove-vm"}, time.Now().Add(time.Hour)); err == nil {
+					t.Error("a lease that lifted nothing")
+				}
+				if isKilled {
+					content := l.content
+					l = labOn(t, l.fakeMac, boundary, "")
+					l.content, l.locks = content, true
+				}
+				l.live(2 * time.Minute)
+				l.wantAsked("remove-vm")
+				l.wantNoLease()
+			})
+		})
+	}
 }

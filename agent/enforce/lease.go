@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"prlagent/agent/lane"
 	"prlagent/agent/policy"
 	"prlagent/agent/protocol"
 	"prlagent/platform"
@@ -35,6 +36,9 @@ type leaseRecord struct {
 	// User is the account as which it was lifted: before the first look no other one
 	// is known.
 	User platform.User `json:"user"`
+
+	// Known is how the lifting ended: else a switch may still be lifted late.
+	Known bool `json:"known,omitempty"`
 
 	isLive bool // its holder is of this process
 }
@@ -76,9 +80,13 @@ func (e *Enforcer) TakeLease(ctx context.Context, purpose string, switches []str
 	}
 	for _, name := range record.Lifted {
 		if err := e.turn(ctx, name, "off"); err != nil {
+			if !lane.IsHang(err) && ctx.Err() == nil {
+				e.noteKnown(&record)
+			}
 			return nil, errors.Join(fmt.Errorf("lift a control: %w", err), e.restore(ctx, &record))
 		}
 	}
+	e.noteKnown(&record)
 	return &Lease{enforcer: e, number: record.Number}, nil
 }
 
@@ -128,11 +136,53 @@ func (e *Enforcer) RestoreLeases(ctx context.Context) (events []protocol.Event) 
 			event.Type, event.Code = eventNotPutBack, protocol.CodeOf(err)
 			data["command"] = commandsFor(record)
 		}
+		if event.Type == eventPutBack && !e.isForgotten(record) {
+			continue // it is put back again, and told then
+		}
 		if event.Type == eventPutBack || e.firstFailure(record) {
 			events = append(events, event)
 		}
 	}
 	return events
+}
+
+// isForgotten reports whether a lease is over for good.
+func (e *Enforcer) isForgotten(record *leaseRecord) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.leaseOf(record.Number) == nil
+}
+
+// lateLeases is when all of the leases is known that was lifted and may still take effect;
+// zero: nothing may. The caller holds the lock.
+func (e *Enforcer) lateLeases() (until time.Time) {
+	for _, record := range e.leases {
+		if late := e.lateUntil(record); !record.isLive && late.After(until) {
+			until = late
+		}
+	}
+	return until
+}
+
+// lateUntil is until when what a lease lifts may still take effect, because nobody has seen
+// that; zero: it may not.
+func (e *Enforcer) lateUntil(record *leaseRecord) time.Time {
+	if record.Known || e.now().Sub(record.At).Abs() >= policy.LateFor {
+		return time.Time{}
+	}
+	return record.At.Add(policy.LateFor)
+}
+
+// noteKnown keeps that it is known how a lease's lifting ended. Where that cannot be kept,
+// the next process puts it back twice.
+func (e *Enforcer) noteKnown(record *leaseRecord) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	record.Known = true
+	err := e.options.Store.Update(func(tx *store.Tx) error { return leases.Put(tx, strconv.Itoa(record.Number), record) })
+	if err != nil {
+		e.options.Log.Error().Err(err).Msg("keep what became of a lease")
+	}
 }
 
 // endedLeases are those to be put back, in order.
@@ -159,7 +209,7 @@ func (e *Enforcer) firstFailure(record *leaseRecord) bool {
 }
 
 // restore turns on again what a lease has lifted and no other one needs, and then
-// forgets it. One that fails has no holder any more, so that it is tried again at the
+// forgets it, unless it may still be lifted late. One that fails has no holder any more, so that it is tried again at the
 // next look. The caller has the host's turn.
 func (e *Enforcer) restore(ctx context.Context, record *leaseRecord) error {
 	e.mu.Lock()
@@ -173,6 +223,12 @@ func (e *Enforcer) restore(ctx context.Context, record *leaseRecord) error {
 		if err := e.turn(ctx, name, "on"); err != nil {
 			return fmt.Errorf("put a control back: %w", err)
 		}
+	}
+	e.mu.Lock()
+	late := e.lateUntil(record)
+	e.mu.Unlock()
+	if !late.IsZero() {
+		return nil // the look behind that puts it back again
 	}
 	return e.forgetLease(record)
 }

@@ -20,12 +20,12 @@ func TestWhatMayComeLate(t *testing.T) {
 		late    time.Duration // zero: it may not come
 	}{
 		"nothing placed":       {func(*CallMemory) {}, second, 0},
-		"placed, not seen":     {func(c *CallMemory) { place(c, 0) }, 29 * second, lateFor},
-		"the time is over":     {func(c *CallMemory) { place(c, 0) }, lateFor, 0},
+		"placed, not seen":     {func(c *CallMemory) { place(c, 0) }, 29 * second, LateFor},
+		"the time is over":     {func(c *CallMemory) { place(c, 0) }, LateFor, 0},
 		"placed and seen":      {func(c *CallMemory) { place(c, 0); c.proved("on") }, second, 0},
 		"there is no such":     {func(c *CallMemory) { place(c, 0); c.Refused = "26.4" }, second, 0},
-		"placed a second time": {func(c *CallMemory) { place(c, 0); place(c, 9*second); c.proved("on") }, 10 * second, lateFor},
-		"lifted meanwhile":     {func(c *CallMemory) { place(c, 0); lift(c, 9*second); c.proved("off") }, 10 * second, lateFor},
+		"placed a second time": {func(c *CallMemory) { place(c, 0); place(c, 9*second); c.proved("on") }, 10 * second, LateFor},
+		"lifted meanwhile":     {func(c *CallMemory) { place(c, 0); lift(c, 9*second); c.proved("off") }, 10 * second, LateFor},
 		"lifted at last": {func(c *CallMemory) {
 			place(c, 0)
 			c.proved("on")
@@ -39,7 +39,7 @@ func TestWhatMayComeLate(t *testing.T) {
 			lift(c, 9*second)
 			place(c, 12*second)
 			c.proved("on")
-		}, 13 * second, 9*second + lateFor},
+		}, 13 * second, 9*second + LateFor},
 		"the clock was set": {func(c *CallMemory) { place(c, 0) }, -time.Hour, 0},
 	} {
 		var call CallMemory

@@ -101,9 +101,9 @@ const (
 	passingRetry     = 5 * time.Minute
 )
 
-// lateFor is how long after it began a call may still take effect: the tool asks the
+// LateFor is how long after it began a call may still take effect: the tool asks the
 // product's service, which goes on where the tool, or the agent, was killed.
-const lateFor = 30 * time.Second
+const LateFor = 30 * time.Second
 
 // Outcome is how a step ended.
 type Outcome struct {
@@ -316,11 +316,11 @@ func (c *CallMemory) lateUntil(now time.Time) (until time.Time) {
 	if c.Word == "" || c.Refused != "" {
 		return until
 	}
-	if now.Sub(c.EarlierAt).Abs() < lateFor {
-		until = c.EarlierAt.Add(lateFor)
+	if now.Sub(c.EarlierAt).Abs() < LateFor {
+		until = c.EarlierAt.Add(LateFor)
 	}
-	if !c.Holds && now.Sub(c.WrittenAt).Abs() < lateFor {
-		until = latest(until, c.WrittenAt.Add(lateFor))
+	if !c.Holds && now.Sub(c.WrittenAt).Abs() < LateFor {
+		until = latest(until, c.WrittenAt.Add(LateFor))
 	}
 	return until
 }
