@@ -97,12 +97,12 @@ func (e *Enforcer) start(planned *Planned, uid uint32, work func() *Applied) {
 			outcome = work()
 		}
 		if isOutdated || e.isVoid(planned) {
-			e.keepRetries(planned, uid)
+			e.keepRetries(planned, uid, false)
 		}
 		return outcome
 	})
 	if !isStarted {
-		e.keepRetries(planned, uid)
+		e.keepRetries(planned, uid, false)
 	}
 }
 

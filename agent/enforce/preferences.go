@@ -166,7 +166,9 @@ func (e *Enforcer) applyPreferences(ctx context.Context, planned *Planned) {
 	for i := range planned.work {
 		p := &preferencePass{enforcer: e, planned: planned, preferenceWork: *planned.work[i]}
 		e.preferenceTasks.Start(p.account.User.UID, func() *preferencePass {
-			p.run(ctx)
+			if p.run(ctx); e.isVoid(planned) {
+				e.keepRetries(planned, p.account.User.UID, true)
+			}
 			return p
 		})
 	}
@@ -251,7 +253,6 @@ func shortened(value any) any {
 func (p *preferencePass) converge(ctx context.Context, before map[string]any) (after map[string]any, err error) {
 	e := p.enforcer
 	if e.isVoid(p.planned) { // the next plan goes on from what was read
-		e.keepRetries(p.planned, p.account.User.UID)
 		return before, nil
 	}
 	facts := *p.facts // which all accounts share

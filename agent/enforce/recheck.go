@@ -109,13 +109,13 @@ func (e *Enforcer) takeRetry(planned *Planned, key protocol.VMKey, isAsked, isAt
 	return isAsked
 }
 
-// keepRetries keeps what a plan was to try again for an account, or for the host, for the
-// next one.
-func (e *Enforcer) keepRetries(planned *Planned, uid uint32) {
+// keepRetries keeps what a plan was to try again for the machines of an account, for its
+// preferences, or for the host, for the next one.
+func (e *Enforcer) keepRetries(planned *Planned, uid uint32, ofPreferences bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, key := range planned.retries {
-		if key.UID == uid {
+		if key.UID == uid && isAccount(key) == ofPreferences {
 			e.retries[key] = true
 		}
 	}

@@ -1,6 +1,7 @@
 package enforce
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -442,5 +443,22 @@ func TestVMS41_WhatCannotBeLookedAtIsNotSet(t *testing.T) {
 		time.Sleep(time.Hour)
 		l.converge()
 		l.wantVerdict("max_cpus", "in_place")
+	})
+}
+
+// H41: what somebody asks for is kept for the machines of an account, or for its
+// preferences, alone: the others were tried.
+func TestH41_ARetryIsKeptForWhatIsVoid(t *testing.T) {
+	inBubble(t, `"clipboard":"disconnect"`, func(l *lab) {
+		onlyAlice(l)
+		l.retryNow = true
+		l.look = func(s *Situation) { s.Accounts = []Account{{Owner: Owner{User: alice}, RetryNow: true}} }
+		planned := l.plan()
+		l.content = contentOf(`"clipboard":"bidirectional"`, 8)
+		l.enforcer.Adopt(&l.content)
+		l.carryOut(planned)
+		if kept := slices.Collect(maps.Keys(l.enforcer.retries)); len(kept) != 1 || kept[0] != l.vmOf(501).key {
+			l.t.Errorf("kept %v", kept)
+		}
 	})
 }
