@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,7 +34,7 @@ type orders struct {
 	plans     chan *Planned // room for one
 	planning  bool
 	restored  chan struct{}        // a lease was given back, or a machine changed by itself, which is followed by a look
-	fails     bool                 // now and then a tool fails, or is killed and takes effect later
+	fails     atomic.Bool          // now and then a tool fails, or is killed and takes effect later
 	lateAt    map[uint32]time.Time // by uid, or hostUID: the last that was killed
 }
 
@@ -143,7 +144,7 @@ func (o *orders) change() {
 		{`"provisioned_only":true,"no_removal":true`, `"clipboard":"disconnect","no_config_changes":true`},
 	}
 	kinds := 7
-	if o.fails {
+	if o.fails.Load() {
 		kinds = 8
 	}
 	switch kind := o.draw(kinds); {
@@ -174,7 +175,7 @@ func (o *orders) change() {
 
 // lend takes a lease, and gives it back later.
 func (o *orders) lend(length time.Duration) {
-	l, fails := o.lab, o.fails
+	l, fails := o.lab, o.fails.Load()
 	l.enforcer.running.Go(func() {
 		lease, err := l.enforcer.TakeLease(l.ctx, "test", []string{"remove-vm"}, time.Now().Add(time.Hour))
 		if err == nil {
@@ -190,9 +191,9 @@ func (o *orders) lend(length time.Duration) {
 
 // answers has a tool fail now and then: without an effect, with one, or with one that
 // comes later.
-func (o *orders) answers(uid uint32, args []string) (works bool, said error) {
+func (o *orders) answers(mac *fakeMac, uid uint32, args []string) (works bool, said error) {
 	failed := &prlctl.Error{Code: string(protocol.CodeToolFailed)}
-	if !o.fails || o.draw(3) > 0 {
+	if !o.fails.Load() || o.draw(3) > 0 {
 		return true, nil
 	}
 	switch o.draw(3) {
@@ -205,7 +206,7 @@ func (o *orders) answers(uid uint32, args []string) (works bool, said error) {
 	if !o.mayBeLate(uid) {
 		return false, failed
 	}
-	o.takeLate(wait, uid, args)
+	mac.takeLate(wait, uid, args)
 	if uid != hostUID { // which tells nothing
 		time.AfterFunc(wait, func() { o.restored <- struct{}{} })
 	}
@@ -268,10 +269,13 @@ func (o *orders) repeated() (calls []string) {
 // newOrders is a Mac where people want something else every few seconds, for a while.
 func newOrders(t *testing.T, seed uint64, fails bool) *orders {
 	o := &orders{
-		t: t, lab: newLab(t, ""), random: rand.New(rand.NewPCG(seed, 7)), revision: 7, fails: fails,
+		t: t, lab: newLab(t, ""), random: rand.New(rand.NewPCG(seed, 7)), revision: 7,
 		plans: make(chan *Planned, 1), restored: make(chan struct{}, 100), lateAt: make(map[uint32]time.Time),
 	}
-	o.locks, o.answer = true, o.answers
+	mac := o.fakeMac
+	o.answer = func(uid uint32, args []string) (bool, error) { return o.answers(mac, uid, args) }
+	o.locks = true
+	o.fails.Store(fails)
 	o.before = func(string) { time.Sleep(20*time.Millisecond + o.upTo(5*time.Second/2)) }
 	o.after = func(string) { time.Sleep(o.upTo(time.Second)) }
 	o.wish(`"provisioned_only":true`, `"clipboard":"disconnect"`)
@@ -330,7 +334,8 @@ func TestH46_H47_AnyOrderOfWishesWithToolsThatFail(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				o := newOrders(t, seed, true)
-				o.fails, o.retryNow = false, true
+				o.fails.Store(false)
+				o.retryNow = true
 				o.end(10 * time.Minute)
 			})
 		})
