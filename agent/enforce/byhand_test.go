@@ -308,6 +308,10 @@ func TestH47_H67_ReleaseLiftsTheHostsSwitches(t *testing.T) {
 		"one is off already": {func(l *lab) { l.passwords = []string{"clone-vm", "add-vm"} },
 			[]string{"--require-pwd create-vm done", "--require-pwd add-vm done"}, "clone-vm", ""},
 		"one stays": {refuse, []string{"--require-pwd create-vm done", "--require-pwd add-vm refused admin_password_required"}, "add-vm clone-vm", "add-vm:off"},
+		"one stays, another is off already": {func(l *lab) {
+			refuse(l)
+			l.passwords = []string{"clone-vm", "add-vm"}
+		}, []string{"--require-pwd create-vm done", "--require-pwd add-vm refused admin_password_required"}, "add-vm clone-vm", "add-vm:off"},
 		"off for the agent's own work": {func(l *lab) {
 			if _, err := l.enforcer.TakeLease(l.ctx, "test", []string{"add-vm"}, time.Now().Add(time.Hour)); err != nil {
 				l.t.Fatal(err)

@@ -184,7 +184,7 @@ func (e *Enforcer) judgeLift(one *Handed, code protocol.Code) {
 	defer e.mu.Unlock()
 	call := e.controls.Host.Call(one.Switch.Target())
 	shown := one.Switch.Shown(e.shown.info)
-	isGone := call.Word == "" || code == "" && shown != "" && shown != call.Word && e.controls.LateUntil(e.now()).IsZero()
+	isGone := call.Word == "" || code == "" && shown != "" && shown != call.Word // and none may come late, see awaitLate
 	switch {
 	case code != "" && !isGone:
 	case slices.Contains(e.leasedNow(), one.Switch.Name):
