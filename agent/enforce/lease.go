@@ -209,8 +209,8 @@ func (e *Enforcer) firstFailure(record *leaseRecord) bool {
 }
 
 // restore turns on again what a lease has lifted and no other one needs, and then
-// forgets it, unless it may still be lifted late. One that fails has no holder any more, so that it is tried again at the
-// next look. The caller has the host's turn.
+// forgets it, unless it may still be lifted late. One that fails has no holder any more,
+// so that it is tried again at the next look. The caller has the host's turn.
 func (e *Enforcer) restore(ctx context.Context, record *leaseRecord) error {
 	e.mu.Lock()
 	record.isLive = false

@@ -52,7 +52,8 @@ type CallMemory struct {
 	Prior     string    `json:"prior,omitempty"` // what was shown before we wrote first
 	WrittenAt time.Time `json:"written_at,omitzero"`
 	// EarlierAt is when a call before that began, of a lock or a switch, of which nobody
-	// has seen how it ended. Lifts: the last call was to lift it.
+	// has seen how it ended: it may come behind the last one (LateFor). Lifts: the last call
+	// was to lift it.
 	EarlierAt time.Time `json:"earlier_at,omitzero"`
 	Lifts     bool      `json:"lifts,omitempty"`
 	// Runs are those of the application that went on while a preference was written,
@@ -101,8 +102,9 @@ const (
 	passingRetry     = 5 * time.Minute
 )
 
-// LateFor is how long after it began a call may still take effect: the tool asks the
-// product's service, which goes on where the tool, or the agent, was killed.
+// LateFor is how long after it began a call may still take effect where the tool, or the
+// agent, was killed: the product's service, which the tool asks, may go on. That it does,
+// and for how long, is assumed: no facts page says so.
 const LateFor = 30 * time.Second
 
 // Outcome is how a step ended.
@@ -328,7 +330,7 @@ func (c *CallMemory) lateUntil(now time.Time) (until time.Time) {
 // beginLock notes that a lock or a switch is about to be placed, or lifted. Until it is seen
 // to be so, it may be so late.
 func (c *CallMemory) beginLock(lift bool, word, prior string, now time.Time) {
-	if !c.Holds && !(c.Lifts && lift) {
+	if !c.Holds && !(c.Lifts && lift) { // two that lift want the same, whichever comes last
 		c.EarlierAt = c.WrittenAt
 	}
 	if c.WrittenAt = now.UTC(); !lift {
