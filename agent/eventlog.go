@@ -24,6 +24,8 @@ type eventLog struct {
 	store *store.Store
 	log   *zerolog.Logger
 
+	commits sync.Mutex // held around a commit and what is noted of it: they keep one order
+
 	mu      sync.Mutex
 	last    uint64
 	failed  protocol.Code // why the last events could not be kept; empty = they could
@@ -57,6 +59,8 @@ func (e *eventLog) addWith(together func(*store.Tx) error, events ...protocol.Ev
 
 // commit is addWith that gives the reason.
 func (e *eventLog) commit(together func(*store.Tx) error, events ...protocol.Event) error {
+	e.commits.Lock()
+	defer e.commits.Unlock()
 	last := e.newest()
 	err := e.store.Update(func(tx *store.Tx) error {
 		if together != nil {
@@ -126,11 +130,11 @@ func appendEvent(tx *store.Tx, event *protocol.Event) (uint64, error) {
 // to go on with. Numbers begin anew with the ring, so a number that was not
 // given yet is of another one: its holder gets everything.
 func (e *eventLog) EventsSince(seq uint64, limit int) ([]protocol.Event, uint64, error) {
-	if seq > e.newest() {
-		seq = 0
-	}
 	var events []protocol.Event
 	err := e.store.View(func(tx *store.Tx) (err error) {
+		if seq > eventRing.Last(tx) {
+			seq = 0
+		}
 		if events, err = flushed(tx, seq); err != nil {
 			return err
 		}
@@ -218,6 +222,8 @@ func (e *eventLog) failure() protocol.Code {
 
 // restart begins the numbers anew, after the ring was erased.
 func (e *eventLog) restart() {
+	e.commits.Lock()
+	defer e.commits.Unlock()
 	e.mu.Lock()
 	e.last = 0
 	e.mu.Unlock()

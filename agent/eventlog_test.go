@@ -3,6 +3,7 @@ package agent
 import (
 	"path/filepath"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -217,5 +218,36 @@ func TestEventLogSaysWhyItKeepsNothing(t *testing.T) {
 	events.add(newEvent(time.Now(), "two", ""))
 	if events.failure() == "" {
 		t.Error("an event was lost and nothing says so")
+	}
+}
+
+// Whoever writes at the same moment, the newest number never falls behind the ring:
+// a mark beyond it would be of another ring, and everything would be told again.
+func TestEventsThatAreKeptAtTheSameMoment(t *testing.T) {
+	t.Parallel()
+	events := newDaemon(t, settings(t)).eventLog
+	var writers sync.WaitGroup
+	for writer := range 6 {
+		writers.Go(func() {
+			for range 40 {
+				if writer%2 == 0 {
+					_ = events.commit(func(*store.Tx) error { return nil })
+					continue
+				}
+				before := events.newest()
+				events.add(newEvent(wallClock(), "test", ""))
+				_, mark, err := events.EventsSince(before, 1)
+				if again, _, _ := events.EventsSince(mark, 1); err != nil || len(again) > 0 && again[0].Seq <= mark {
+					t.Errorf("after %d comes %+v, %v", mark, again, err)
+				}
+				if newest := events.newest(); newest < mark {
+					t.Errorf("%d is there, the newest is said to be %d", mark, newest)
+				}
+			}
+		})
+	}
+	writers.Wait()
+	if events.newest() != 120 {
+		t.Errorf("the newest of 120 events is said to be %d", events.newest())
 	}
 }
