@@ -38,6 +38,7 @@ type LookDone struct {
 
 // ExchangeDone is the outcome of an exchange.
 type ExchangeDone struct {
+	Origin       string        // of the portal that it was with
 	Code         protocol.Code // why it failed; empty = it did not
 	NoRetry      bool          // the failure is one that no repetition mends
 	Left         Set           // reasons that no stored report has

@@ -31,12 +31,14 @@ func (s *State) Idle() bool { return !s.Looks.Running && !s.Limits.Running }
 
 // ForgetOtherMac goes on when it turns out, by a look, that the state was another
 // Mac's: what that one had to tell and believed is forgotten. That the agent
-// started, or that somebody asks, is this Mac's own.
+// started, that somebody asks, and what is to be looked at, is this Mac's own.
 func (s *State) ForgetOtherMac() {
 	inLook, _ := s.Reports.InLook.Split(Reason.Recurs)
 	waiting, _ := s.Reports.Waiting.Split(Reason.Recurs)
+	looks := s.Looks
+	looks.AskedNext = looks.AskedNext || !looks.At.IsZero() // for reasons that are forgotten
 	*s = State{
-		Seen: s.Seen, Timing: s.Timing, Portal: s.Portal, Looks: Looks{Running: s.Looks.Running},
+		Seen: s.Seen, Timing: s.Timing, Portal: s.Portal, Looks: looks,
 		Reports: Reports{InLook: inLook, Waiting: waiting, Urgent: s.Reports.Urgent, HadReason: s.Reports.HadReason},
 	}
 }

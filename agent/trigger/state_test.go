@@ -90,3 +90,30 @@ func TestEveryPartGoesAlongWithTheClock(t *testing.T) {
 		t.Error("a clock set forward moves what is due")
 	}
 }
+
+// What turns out to be another Mac's state takes no look with it that was asked for
+// meanwhile: there may be nothing else that says how this Mac is by then.
+func TestH02_ALookThatWasAskedForOutlivesTheStateOfAnotherMac(t *testing.T) {
+	t.Parallel()
+	for name, what := range map[string]Event{
+		"a hint": aliceHears("a", ""), "a reason": SourceEvent{Reason: AppLaunch}, "somebody asks": SourceEvent{Reason: Manual},
+		"a wake": SourceEvent{Reason: Wake}, "our own sets": Converged{Look: true, UID: uids["alice"]},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := simulate(t)
+			s.looks = 10 * time.Second
+			s.tell(Configured{Portal: true, DeviceID: stepDevice, Timing: stepTiming})
+			s.tell(SourceEvent{Reason: AgentStart})
+			s.tell(what)
+			s.now = s.lookEndsAt
+			s.state.ForgetOtherMac()
+			s.tell(Configured{Portal: true, DeviceID: stepDevice, Timing: stepTiming})
+			s.tell(s.look())
+			s.until(s.now.Add(time.Minute))
+			if len(s.passes) < 2 {
+				t.Errorf("looks: %+v", s.passes)
+			}
+		})
+	}
+}

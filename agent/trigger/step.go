@@ -234,18 +234,24 @@ func (s *State) learnFrom(now time.Time, picture *Picture) {
 	s.Reports.InLook = s.Reports.InLook.Limited(protocol.MaxTriggers)
 }
 
-// onExchangeDone takes the outcome of an exchange in.
+// onExchangeDone takes the outcome of an exchange in. One with the portal of before,
+// while the configuration came to name another, says nothing of that.
 func (s *State) onExchangeDone(now time.Time, random float64, what *ExchangeDone) {
 	s.Limits.Running, s.DeviceID = false, what.DeviceID
-	cameUp := s.Reports.Idle().Has(NetworkUp) // after the exchange began
-	s.Reports.onExchangeDone(what.Left, what.Code == "", s.Portal)
-	s.Limits.NoRetry, s.Limits.NotBefore = what.NoRetry, time.Time{}
+	came := s.Reports.Idle() // after the exchange began
+	isOfBefore := what.Origin != "" && what.Origin != s.Origin
+	s.Reports.onExchangeDone(what.Left, what.Code == "" && !isOfBefore, s.Portal)
+	if isOfBefore {
+		s.Reports.PortalBehind = what.PortalBehind
+		return
+	}
+	s.Limits.NoRetry, s.Limits.NotBefore = what.NoRetry && came.Empty(), time.Time{}
 	if what.RetryAfter > 0 {
 		s.Limits.NotBefore = now.Add(what.RetryAfter)
 	}
 	if what.Code != "" {
 		s.Limits.onFailure(now, random, what.RetryAfter, &s.Timing)
-		if cameUp {
+		if came.Has(NetworkUp) {
 			s.retryOnNetwork(now, random)
 		}
 		return

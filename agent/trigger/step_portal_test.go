@@ -210,3 +210,72 @@ func TestTheSamePortalAgainBindsAsBefore(t *testing.T) {
 		t.Errorf("checked in at %s, the floor is at %s", exchanges[0].at, floor)
 	}
 }
+
+// What a portal has refused or asked for in an exchange that ends after another one was
+// configured does not bind that other one either.
+func TestAnotherPortalDuringAnExchange(t *testing.T) {
+	t.Parallel()
+	for name, ended := range map[string]ExchangeDone{
+		"a floor":               {Code: protocol.CodePortalBusy, RetryAfter: 20 * time.Hour},
+		"a refusal for good":    {Code: protocol.CodePortalRefused, NoRetry: true},
+		"a floor of a good one": {RetryAfter: 20 * time.Hour},
+		"all is well":           {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := started(t)
+			s.pointTo(onePortal)
+			s.until(stepNoon.Add(time.Hour))
+			s.portal = func(time.Time) answer { return answer{ended, ended.Code != ""} }
+			s.takes = 30 * time.Second
+			s.tell(SourceEvent{Reason: Manual})
+			s.until(s.now.Add(10 * time.Second))
+			s.expectExchangeOf(anotherPortal)
+		})
+	}
+}
+
+// expectExchangeOf points to a portal while an exchange runs, and wants one with that
+// portal within the gap.
+func (s *simulation) expectExchangeOf(origin string) {
+	s.t.Helper()
+	if !s.state.Limits.Running {
+		s.t.Fatal("no exchange runs")
+	}
+	s.passes = nil
+	s.pointTo(origin, ProfileChanged)
+	s.rests()
+	s.portal = nil
+	s.until(s.now.Add(stepTiming.MinimumGap))
+	exchanges := s.exchanges()
+	if len(exchanges) != 1 || s.state.Limits.Failures > 0 || s.state.Limits.NoRetry {
+		s.t.Errorf("with %s: %+v, %+v", origin, exchanges, s.state.Limits)
+	}
+}
+
+// A refusal for good is about what was told: what came since the exchange began is told.
+func TestWhatComesDuringARefusalIsTold(t *testing.T) {
+	t.Parallel()
+	for name, came := range map[string][]Event{"nothing": nil, "a reason": {SourceEvent{Reason: VMCreated, VMID: "a"}}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := started(t)
+			s.until(stepNoon.Add(time.Hour))
+			s.takes = 30 * time.Second
+			s.portal = func(time.Time) answer {
+				return answer{ExchangeDone{Code: protocol.CodePortalRefused, NoRetry: true}, true}
+			}
+			s.tell(SourceEvent{Reason: Manual})
+			s.until(s.now.Add(10 * time.Second))
+			for _, what := range came {
+				s.tell(what)
+			}
+			s.rests()
+			s.portal, s.passes = nil, nil
+			s.until(s.now.Add(time.Hour))
+			if exchanges := s.exchanges(); len(exchanges) != len(came) || len(came) > 0 && !exchanges[0].has(VMCreated) {
+				t.Errorf("check-ins %+v", exchanges)
+			}
+		})
+	}
+}

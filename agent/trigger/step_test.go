@@ -52,6 +52,7 @@ type simulation struct {
 	exchangeEndsAt time.Time // of the exchange that runs
 	seen           *Picture  // by the look that runs
 	sent           *Picture  // by the exchange that runs
+	with           string    // whom that is with
 	has            *Picture  // what the portal was told last
 	sees           Picture
 	blind          bool // looks fail
@@ -85,7 +86,7 @@ func (s *simulation) tell(what Event) {
 		case Conclude:
 			s.passes = append(s.passes, passRecord{s.now, action.Triggers.Triggers(), action.Exchange && s.seen != nil, !state.Portal, s.seen})
 			if action.Exchange {
-				s.exchangeEndsAt, s.sent = s.now.Add(s.takes), s.seen
+				s.exchangeEndsAt, s.sent, s.with = s.now.Add(s.takes), s.seen, state.Origin
 			}
 		}
 	}
@@ -191,7 +192,7 @@ func (s *simulation) outcome() ExchangeDone {
 	if s.portal != nil {
 		ended = s.portal(s.now)
 	}
-	ended.DeviceID = stepDevice
+	ended.DeviceID, ended.Origin = stepDevice, s.with
 	if ended.Lost {
 		ended.Left = s.state.Reports.Carried
 	} else {
