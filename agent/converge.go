@@ -80,12 +80,12 @@ func (c *convergence) probe(ctx context.Context) {
 // policy to carry out. One plan is made at a time; what a later look saw, or an
 // exchange brought, is planned with as soon as it is made.
 func (l *loop) converge(reasons trigger.Set) {
+	content := l.wanted()
 	l.planFor = l.planFor.Merge(reasons)
 	if l.planning != nil {
 		l.planAgain = true
 		return
 	}
-	content := l.portal.client.Content()
 	l.plannedFor = demandOf(content)
 	applies := enforce.Report(content, l.gates()).State != protocol.PolicyNotApplicable
 	released := content.Released || l.agent.parts.enforcer.LocksReleased() != nil
@@ -120,7 +120,7 @@ func demandOf(content *policy.Content) demand {
 // another policy or mode: with a look, because that may need what the last one
 // had no reason to read.
 func (l *loop) convergeOnContent() {
-	content := l.portal.client.Content()
+	content := l.wanted()
 	if demandOf(content) == l.plannedFor && l.agent.parts.enforcer.LocksReleased() == nil { // which a newer head ends
 		return
 	}
@@ -131,12 +131,25 @@ func (l *loop) convergeOnContent() {
 	l.converge(trigger.Set{})
 }
 
+// wanted is the policy in force. Whether it may be carried out holds at once, also for
+// what is at work.
+func (l *loop) wanted() *policy.Content {
+	content := l.portal.client.Content()
+	l.agent.parts.enforcer.Allow(l.isEnforced(content))
+	return content
+}
+
+// isEnforced reports whether both the configuration and the policy say so (H40).
+func (l *loop) isEnforced(content *policy.Content) bool {
+	return l.known.configuration.Mode == config.ModeEnforce && content.Allows()
+}
+
 // situation is what a plan starts from.
 func (l *loop) situation(content *policy.Content, reasons trigger.Set) *enforce.Situation {
 	look, configuration := l.known.look, l.known.configuration
 	version, _ := prlctl.ParseVersion(look.Product.Version)
 	situation := &enforce.Situation{
-		Content: *content, Enforce: configuration.Mode == config.ModeEnforce && content.Allows(),
+		Content: *content, Enforce: l.isEnforced(content),
 		AllowUnprovenLocks: configuration.AllowUnprovenLocks, VendorGates: configuration.VendorGates, NotifyUsers: configuration.NotifyUsers,
 		Trusted: l.portal.client.State().TrustedTime, Mark: l.known.mark, Version: version, Whole: !look.Truncated,
 		System:  strings.TrimSpace(look.Host.MacOS + " " + look.Host.MacOSBuild),
@@ -209,20 +222,27 @@ func (l *loop) onPlanned(ended *convergence) {
 	l.planning, l.ability = nil, ended.ability
 	if ended.err != nil {
 		l.agent.parts.log.Error().Err(ended.err).Msg("plan the policy")
-		l.publish()
-		return
+	} else {
+		l.carryOut(ended.planned)
 	}
-	l.agent.eventLog.add(l.policyEvents.limit(ended.planned.Events, wallClock())...)
-	l.agent.parts.enforcer.Apply(l.ctx, ended.planned)
-	l.lookAgainAt = ended.planned.NextAt
-	done := trigger.Converged{}
-	if ended.planned.ReportChanged {
-		l.reportChanges++
-		done.PortalBehind = l.isPortalBehind()
-	}
-	l.take(done)
+	l.publish()
 	if l.planAgain {
 		l.converge(trigger.Set{})
+	}
+}
+
+// carryOut begins the steps of a plan, unless another policy or mode is wanted since the
+// plan was begun: then it is void, and the next one is on its way.
+func (l *loop) carryOut(planned *enforce.Planned) {
+	l.agent.eventLog.add(l.policyEvents.limit(planned.Events, wallClock())...)
+	if content := l.wanted(); demandOf(content) != l.plannedFor {
+		l.agent.parts.enforcer.Adopt(content)
+	}
+	l.agent.parts.enforcer.Apply(l.ctx, planned)
+	l.lookAgainAt = planned.NextAt
+	if planned.ReportChanged { // else the portal lacks what it lacked
+		l.reportChanges++
+		l.decide(trigger.Converged{PortalBehind: l.isPortalBehind()})
 	}
 }
 

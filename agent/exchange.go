@@ -71,23 +71,33 @@ type connection struct {
 	connect func(*config.Config, protocol.Host) exchanger
 	client  exchanger // what the last daemon left, to be shown until there is a client
 	madeFor string
-	knows   bool // it was made with an identity of the Mac
+	origin  string // of the portal that it was made for
+	knows   bool   // it was made with an identity of the Mac
 }
 
 // prepare makes the client anew when the configuration or the Mac's identity is
-// not what it was made from. A Mac that does not say who it is for a moment keeps
-// the one that knew.
-func (c *connection) prepare(configuration *config.Config, host protocol.Host) {
+// not what it was made from, and reports whether it did. A Mac that does not say who
+// it is for a moment keeps the one that knew.
+func (c *connection) prepare(configuration *config.Config, host protocol.Host) (isAnother bool) {
 	of := configuration.Fingerprint() + "/" + host.Serial + "/" + host.HardwareUUID
 	known := host.HardwareUUID != ""
 	if of == c.madeFor || c.knows && !known {
-		return
+		return false
 	}
 	c.client.Close()
-	c.client, c.madeFor, c.knows = c.connect(configuration, host), of, known
+	c.client, c.madeFor, c.knows, c.origin = c.connect(configuration, host), of, known, portalOf(configuration)
 	if identityOf(configuration, host) == "" {
 		c.client = &noExchange{c.client}
 	}
+	return true
+}
+
+// portalOf is the origin of the portal that a configuration names; empty: none.
+func portalOf(c *config.Config) string {
+	if c.ServerURL == nil {
+		return ""
+	}
+	return c.ServerURL.Scheme + "://" + c.ServerURL.Host
 }
 
 // exchange is one check-in, and the report of what it changed. It runs beside
@@ -97,6 +107,7 @@ type exchange struct {
 	agent   *agent
 	pass    *pass
 	portal  exchanger
+	origin  string // whose client that is
 	report  *protocol.Report
 	privacy protocol.Privacy // that the report was made with
 	seenAt  time.Time        // of the look that the report is made of

@@ -345,7 +345,7 @@ func (l *loop) conclude(end trigger.Conclude) {
 func (l *loop) startExchange(seen *look) {
 	l.connect()
 	l.exchanging = &exchange{
-		agent: l.agent, pass: seen.pass, portal: l.portal.client, asked: seen.asked, began: wallClock(),
+		agent: l.agent, pass: seen.pass, portal: l.portal.client, origin: l.portal.origin, asked: seen.asked, began: wallClock(),
 		privacy: l.known.configuration.Privacy, seenAt: l.known.look.At, gates: l.gates(),
 		reportChanges: l.reportChanges,
 	}
@@ -364,14 +364,14 @@ func (l *loop) onExchangeDone(ended *exchange) {
 	}
 	l.failing, l.exchanged = ended.failure, l.exchanged || ended.failure == ""
 	if outcome.EnrolledNow {
-		l.agent.eventLog.add(newEvent(wallClock(), "enrolled", "", "device_id", l.portal.client.State().DeviceID))
+		l.agent.eventLog.add(newEvent(wallClock(), "enrolled", "", "device_id", ended.portal.State().DeviceID))
 	}
+	isAnother := l.connect() // the configuration may have changed meanwhile
 	l.decide(trigger.ExchangeDone{
-		Code: ended.failure, NoRetry: outcome.NoRetry, Left: trigger.SetOf(left), RetryAfter: outcome.RetryAfter,
+		Origin: ended.origin, Code: ended.failure, NoRetry: outcome.NoRetry, Left: trigger.SetOf(left), RetryAfter: outcome.RetryAfter,
 		Interval: outcome.NextCheckin, Splay: outcome.Splay, DeviceID: l.configured().DeviceID,
-		PortalBehind: l.hasNews(ended) && l.isPortalBehind(),
+		PortalBehind: (isAnother || l.hasNews(ended)) && l.isPortalBehind(),
 	})
-	l.connect()
 	l.convergeOnContent()
 	l.endPass(ended.pass, endedPass{told: ended.failure == "", code: outcome.Code, detail: outcome.Detail}, ended.asked)
 	l.take(l.configured())
@@ -462,11 +462,7 @@ func (l *loop) keepLook(ended *look) {
 // configured is what step must know of the configuration.
 func (l *loop) configured() trigger.Configured {
 	c := l.known.configuration
-	origin := ""
-	if c.ServerURL != nil {
-		origin = c.ServerURL.Scheme + "://" + c.ServerURL.Host
-	}
 	return trigger.Configured{
-		Portal: c.ServerURL != nil, Origin: origin, DeviceID: l.portal.client.State().DeviceID, Timing: c.Timing,
+		Portal: c.ServerURL != nil, Origin: portalOf(c), DeviceID: l.portal.client.State().DeviceID, Timing: c.Timing,
 	}
 }

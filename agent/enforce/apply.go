@@ -49,8 +49,8 @@ type Written struct {
 // whose last outcome was not taken nothing is begun: what it needs is planned
 // again.
 func (e *Enforcer) Apply(ctx context.Context, planned *Planned) {
-	if planned.Enforce && e.LocksReleased() != nil {
-		return // a person has ended that since
+	if planned.Enforce && e.isEnded() {
+		return
 	}
 	e.tell(ctx, planned)
 	e.tellOfPreferences(ctx, planned)
@@ -85,6 +85,14 @@ func (e *Enforcer) Apply(ctx context.Context, planned *Planned) {
 			return a.end()
 		})
 	}
+}
+
+// isEnded reports whether a person, or the mode, has ended that anything is enforced.
+func (e *Enforcer) isEnded() bool {
+	e.mu.Lock()
+	isEnded := e.released != nil || e.monitors
+	e.mu.Unlock()
+	return isEnded
 }
 
 // start begins what a plan wants for one account, or for the host, unless something

@@ -121,6 +121,7 @@ type Enforcer struct {
 	ends     Mark                                 // how often somebody's settings were carried out
 	endedAt  map[uint32]Mark                      // by uid, or hostUID: the last of these
 	absent   map[uint32]bool                      // by uid: a reminder waits for their GUI session, and that was told
+	monitors bool                                 // see Allow
 	broken   error                                // why the memory could not be read; nothing is carried out
 
 	readings    map[uint32]*reading // of preferences, by uid
@@ -236,6 +237,14 @@ func (e *Enforcer) Adopt(content *policy.Content) bool {
 	e.parse(content)
 	document := e.parsed.document
 	return document != nil && (document.ManagesVMs() || document.ManagesControls())
+}
+
+// Allow says whether the policy may be carried out, as the configuration and the content
+// are now (H40). What a plan of before began, or is about to, ends before its next step.
+func (e *Enforcer) Allow(isEnforced bool) {
+	e.mu.Lock()
+	e.monitors = !isEnforced
+	e.mu.Unlock()
 }
 
 // SetsVMs reports whether the document in force has settings of virtual machines,

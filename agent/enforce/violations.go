@@ -155,7 +155,7 @@ func (a *application) suspend(ctx context.Context, violations []*policy.Violatio
 // look shows afterwards.
 func (a *application) suspendOne(ctx context.Context, v *policy.Violation) {
 	e, machine := a.enforcer, a.planned.Machines[v.VM]
-	if !e.isToBeSuspended(v) {
+	if e.isVoid(a.planned) || !e.isToBeSuspended(v) {
 		return
 	}
 	if state, err := a.state(ctx, machine); err != nil || state != prlctl.StateRunning {
