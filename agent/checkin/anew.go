@@ -15,11 +15,19 @@ func (c *Client) TellAll() { c.setAnew(func(a *anew) { a.report = true }) }
 // portal says of it.
 func (c *Client) AskForPolicy() { c.setAnew(func(a *anew) { a.head = true }) }
 
-func (c *Client) wantsAnew() anew {
+// takeAnew is what was asked for before an exchange. What is asked for while it runs is
+// for the next one.
+func (c *Client) takeAnew() anew {
 	c.stateMutex.Lock()
 	wanted := c.anew
+	c.anew = anew{}
 	c.stateMutex.Unlock()
 	return wanted
+}
+
+// returnAnew leaves what the exchange that took it has not done to the next one.
+func (c *Client) returnAnew(left anew) {
+	c.setAnew(func(a *anew) { a.report, a.head = a.report || left.report, a.head || left.head })
 }
 
 func (c *Client) setAnew(change func(*anew)) {

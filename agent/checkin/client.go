@@ -274,9 +274,10 @@ func (c *Client) Do(ctx context.Context, report *protocol.Report, extra Extra) (
 	c.exchangeMutex.Lock()
 	defer c.exchangeMutex.Unlock()
 	requests, sent := c.meter.totals()
-	e := &exchange{client: c, ctx: ctx, report: report.Cut(), extra: extra, reacted: make(map[string]bool)}
+	e := &exchange{client: c, ctx: ctx, report: report.Cut(), extra: extra, reacted: make(map[string]bool), anew: c.takeAnew()}
 	c.networkChange.noteChanges(c.options.Outbox.Carried())
 	err := e.run()
+	c.returnAnew(e.anew)
 	requestsNow, sentNow := c.meter.totals()
 	e.outcome.Requests, e.outcome.SentBytes = requestsNow-requests, sentNow-sent
 	err = c.recordOutcome(e, err)

@@ -3,6 +3,7 @@ package checkin
 import (
 	"context"
 	"errors"
+	"net/http"
 	"slices"
 	"testing"
 	"time"
@@ -184,5 +185,66 @@ func TestReceiptsAreSignedByTheDevice(t *testing.T) {
 	b.configure()
 	if _, ok := b.client.SignReceipt([]byte("{}")); ok {
 		t.Error("signed without an identity")
+	}
+}
+
+// during calls something in the middle of each request.
+type during struct {
+	next http.RoundTripper
+	call func(*http.Request)
+}
+
+func (d during) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := d.next.RoundTrip(r)
+	d.call(r)
+	return response, err
+}
+
+// What is asked for while an exchange runs, which has its report by then and may be about
+// to have the head, is done by the next one.
+func TestARefreshThatIsAskedForDuringAnExchange(t *testing.T) {
+	t.Parallel()
+	b := newContentBench(t)
+	b.publish("staff", 1, 1)
+	b.do("daily")
+	asked := make(map[string]bool)
+	b.options.Transport = during{b.options.Transport, func(r *http.Request) {
+		switch {
+		case asked[r.Method]:
+		case r.Method == http.MethodGet:
+			b.client.AskForPolicy()
+		default:
+			b.client.TellAll()
+		}
+		asked[r.Method] = true
+	}}
+	b.configure()
+	b.publish("staff", 2, 2) // which is fetched
+	b.do("daily")
+	b.portal.sent()
+	b.do("command_result")
+	sent := b.portal.wantSent("POST /v1/checkin", "GET /v1/content/heads/staff.dsse.json")
+	if request := sent[0].checkin(t); !request.Inventory.Full {
+		t.Errorf("the report is %+v", request.Inventory)
+	}
+}
+
+// Everything is told, though a report of before is delivered first that told what changed.
+func TestEverythingIsToldBehindAnUnansweredReport(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.do("daily")
+	b.report.Product.Version = "27.0.0"
+	b.portal.set(func(f *fakePortal) { f.loseNext = 100 })
+	if _, err := b.try("daily"); err == nil {
+		t.Fatal("an answer")
+	}
+	b.portal.set(func(f *fakePortal) { f.loseNext = 0 })
+	b.portal.sent()
+	b.client.TellAll()
+	b.do()
+	sent := b.portal.wantSent("POST /v1/checkin", "POST /v1/checkin")
+	if request := sent[1].checkin(t); !request.Inventory.Full {
+		t.Errorf("the report is %+v", request.Inventory)
 	}
 }

@@ -112,7 +112,7 @@ func (e *exchange) refreshContent(hint *protocol.Hint) error {
 	if !e.client.options.hasHeads() || group == "" {
 		return nil
 	}
-	if !e.headIsDue(hint, stored, found, group) && !e.client.wantsAnew().head {
+	if !e.headIsDue(hint, stored, found, group) && !e.anew.head {
 		if hint == nil {
 			return nil
 		}
@@ -124,7 +124,7 @@ func (e *exchange) refreshContent(hint *protocol.Hint) error {
 		return err
 	}
 	if err == nil {
-		e.client.setAnew(func(a *anew) { a.head = false })
+		e.anew.head = false
 		return e.recordContentProblem("", "")
 	}
 	e.outcome.Code, e.outcome.Detail = contentCode(err), e.client.explainError(err)

@@ -30,6 +30,7 @@ type exchange struct {
 	baseline          protocol.Baseline
 	reacted           map[string]bool // problems that were reacted to; each once
 	roundTrip         time.Duration   // of the last answer
+	anew              anew            // what is left to be done of that
 }
 
 func (e *exchange) run() error {
@@ -66,21 +67,22 @@ func (e *exchange) exchangeReports() error {
 	if expired != nil {
 		e.inheritedTriggers = expired.Triggers
 	}
-	if e.client.wantsAnew().report {
-		e.baseline = protocol.Baseline{}
-	}
 	if found.pending != nil {
 		if err := e.deliverReport(found.pending); err != nil {
 			return err
 		}
 		enough, err := e.coveredBy(found.pending)
-		if err != nil || enough {
+		if err != nil || enough && !e.anew.report {
 			return err
 		}
+	}
+	if e.anew.report {
+		e.baseline = protocol.Baseline{}
 	}
 	if err := e.sendReport(); err != nil {
 		return err
 	}
+	e.anew.report = false
 	if e.outcome.Reply.Inventory != protocol.InventorySendFull {
 		return nil
 	}
@@ -206,7 +208,6 @@ func (e *exchange) acceptReply(pending *pendingRecord, reply *protocol.CheckinRe
 		e.extra.Settler.Settled(acknowledged)
 	}
 	e.client.noteSeen(reply.ServerTime, &clock.trustedTime)
-	e.client.setAnew(func(a *anew) { a.report = false })
 	e.noteLostEvents(pending.Lost)
 	e.keepReply(reply)
 	return nil
