@@ -227,8 +227,9 @@ func (r *refresh) Prepare(context.Context, *command.Job) (*command.Readiness, er
 	return &command.Readiness{}, nil
 }
 
-// Act asks for it and waits until it is done.
-func (r *refresh) Act(ctx context.Context, job *command.Job) error {
+// Act asks for it and waits until it is done. What began before that was asked for does
+// not know of it.
+func (r *refresh) Act(ctx context.Context, _ *command.Job) error {
 	r.commands.mu.Lock()
 	portal := r.commands.portal
 	r.commands.mu.Unlock()
@@ -236,8 +237,9 @@ func (r *refresh) Act(ctx context.Context, job *command.Job) error {
 		return errNoPortal
 	}
 	r.ask(portal)
+	asked := wallClock()
 	r.commands.hint()
-	return r.done.wait(ctx, job.BegunAt)
+	return r.done.wait(ctx, asked)
 }
 
 // Verify sees whether it is done.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"prlagent/agent/checkin"
+	"prlagent/agent/command"
 	"prlagent/agent/config"
 	"prlagent/agent/inventory"
 	"prlagent/agent/localapi"
@@ -255,4 +256,23 @@ func TestAnotherPortalDuringARefresh(t *testing.T) {
 			})
 		})
 	}
+}
+
+// An exchange that runs while a command asks the next one for the policy is not that one,
+// though it begins after the command.
+func TestARefreshIsNotWhatBeganBeforeItWasAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		commands, done := newDaemon(t, settings(t)).commands, &moments{}
+		commands.portal = &fakePortal{}
+		job := &command.Job{BegunAt: wallClock()}
+		time.Sleep(time.Second)
+		exchangeBegan := wallClock()
+		time.Sleep(time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		executor := &refresh{commands, done, func(commandPortal) { done.note(exchangeBegan) }}
+		if err := executor.Act(ctx, job); err == nil {
+			t.Error("it is said to be done")
+		}
+	})
 }
