@@ -462,3 +462,33 @@ func TestH41_ARetryIsKeptForWhatIsVoid(t *testing.T) {
 		}
 	})
 }
+
+// H40: what is planned is not carried out once it is not allowed any more, before anything
+// else is planned, and a policy that is not in force any more has nothing suspended.
+func TestH40_APlanThatIsNotAllowedAnyMore(t *testing.T) {
+	for name, test := range map[string]struct {
+		later    func(*lab)
+		suspends bool
+	}{
+		"nothing":                    {func(*lab) {}, true},
+		"only monitor":               {func(l *lab) { l.enforcer.Allow(false) }, false},
+		"only monitor, for a moment": {func(l *lab) { l.enforcer.Allow(false); l.enforcer.Allow(true) }, true},
+		"another policy":             {func(l *lab) { l.content = controlsContent(`"no_removal":true`, 8); l.enforcer.Adopt(&l.content) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newControlsLab(t, `"provisioned_only":true,"on_violation":"suspend","grace_s":1`)
+				l.settle()
+				time.Sleep(time.Second)
+				_, planned := l.addOverdue()
+				l.forget()
+				test.later(l)
+				l.enforcer.Apply(l.ctx, planned)
+				synctest.Wait()
+				if suspends := slices.Contains(l.calls, "501 suspend"); suspends != test.suspends {
+					t.Errorf("calls %v", l.calls)
+				}
+			})
+		})
+	}
+}
