@@ -76,20 +76,28 @@ type connection struct {
 }
 
 // prepare makes the client anew when the configuration or the Mac's identity is
-// not what it was made from, and reports whether it did. A Mac that does not say who
-// it is for a moment keeps the one that knew.
-func (c *connection) prepare(configuration *config.Config, host protocol.Host) (isAnother bool) {
-	of := configuration.Fingerprint() + "/" + host.Serial + "/" + host.HardwareUUID
-	known := host.HardwareUUID != ""
-	if of == c.madeFor || c.knows && !known {
-		return false
+// not what it was made from. A Mac that does not say who it is for a moment keeps
+// the one that knew.
+func (c *connection) prepare(configuration *config.Config, host protocol.Host) {
+	if c.isFor(configuration, host) {
+		return
 	}
 	c.client.Close()
-	c.client, c.madeFor, c.knows, c.origin = c.connect(configuration, host), of, known, portalOf(configuration)
+	c.client, c.madeFor, c.origin = c.connect(configuration, host), madeFrom(configuration, host), portalOf(configuration)
+	c.knows = host.HardwareUUID != ""
 	if identityOf(configuration, host) == "" {
 		c.client = &noExchange{c.client}
 	}
-	return true
+}
+
+// isFor reports whether the client is the one for a configuration and a Mac.
+func (c *connection) isFor(configuration *config.Config, host protocol.Host) bool {
+	return madeFrom(configuration, host) == c.madeFor || c.knows && host.HardwareUUID == ""
+}
+
+// madeFrom tells apart what a client is made from.
+func madeFrom(c *config.Config, host protocol.Host) string {
+	return c.Fingerprint() + "/" + host.Serial + "/" + host.HardwareUUID
 }
 
 // portalOf is the origin of the portal that a configuration names; empty: none.
@@ -106,8 +114,8 @@ func portalOf(c *config.Config) string {
 type exchange struct {
 	agent   *agent
 	pass    *pass
-	portal  exchanger
-	origin  string // whose client that is
+	portal  exchanger // nil: it waits for a refresh, see runExchange
+	origin  string    // whose client that is
 	report  *protocol.Report
 	privacy protocol.Privacy // that the report was made with
 	seenAt  time.Time        // of the look that the report is made of

@@ -344,13 +344,22 @@ func (l *loop) conclude(end trigger.Conclude) {
 // startExchange checks in beside the loop.
 func (l *loop) startExchange(seen *look) {
 	l.connect()
-	l.exchanging = &exchange{
-		agent: l.agent, pass: seen.pass, portal: l.portal.client, origin: l.portal.origin, asked: seen.asked, began: wallClock(),
-		privacy: l.known.configuration.Privacy, seenAt: l.known.look.At, gates: l.gates(),
-		reportChanges: l.reportChanges,
+	l.exchanging = &exchange{agent: l.agent, pass: seen.pass, asked: seen.asked, began: wallClock()}
+	l.runExchange()
+}
+
+// runExchange runs the exchange that has begun: once the refresh has ended that keeps the
+// client of another configuration from being replaced.
+func (l *loop) runExchange() {
+	now := l.exchanging
+	if l.refreshing && !l.portal.isFor(l.known.configuration, l.known.look.Host) {
+		return
 	}
-	l.exchanging.report = l.report() // of a pass that a person may have asked for
-	go l.exchanging.run(l.ctx, l.exchanges)
+	l.portal.prepare(l.known.configuration, l.known.look.Host)
+	now.portal, now.origin = l.portal.client, l.portal.origin
+	now.privacy, now.seenAt, now.gates = l.known.configuration.Privacy, l.known.look.At, l.gates()
+	now.reportChanges, now.report = l.reportChanges, l.report() // of a pass that a person may have asked for
+	go now.run(l.ctx, l.exchanges)
 }
 
 // onExchangeDone takes over what an exchange brought.
@@ -366,11 +375,11 @@ func (l *loop) onExchangeDone(ended *exchange) {
 	if outcome.EnrolledNow {
 		l.agent.eventLog.add(newEvent(wallClock(), "enrolled", "", "device_id", ended.portal.State().DeviceID))
 	}
-	isAnother := l.connect() // the configuration may have changed meanwhile
+	l.connect() // the configuration may have changed meanwhile
 	l.decide(trigger.ExchangeDone{
 		Origin: ended.origin, Code: ended.failure, NoRetry: outcome.NoRetry, Left: trigger.SetOf(left), RetryAfter: outcome.RetryAfter,
 		Interval: outcome.NextCheckin, Splay: outcome.Splay, DeviceID: l.configured().DeviceID,
-		PortalBehind: (isAnother || l.hasNews(ended)) && l.isPortalBehind(),
+		PortalBehind: l.hasNews(ended) && l.isPortalBehind(),
 	})
 	l.convergeOnContent()
 	l.endPass(ended.pass, endedPass{told: ended.failure == "", code: outcome.Code, detail: outcome.Detail}, ended.asked)
@@ -427,7 +436,7 @@ func (l *loop) stop() {
 		if l.looking != nil {
 			l.keepLook(<-l.looks)
 		}
-		if l.exchanging != nil {
+		if l.exchanging != nil && l.exchanging.portal != nil {
 			<-l.exchanges
 		}
 		if l.backingUp {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/url"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -213,49 +212,67 @@ func (s *slowFolder) Refresh(ctx context.Context, retry bool) []protocol.Event {
 	return s.fakePortal.Refresh(ctx, retry)
 }
 
-// So is one that is configured while the policy of before is being read, which no client
-// is made anew under, whichever of that and of an exchange with the one of before ends first.
+// A portal that is configured while the policy of before is being read, under which no
+// client is made anew, is told all of it, and the one of before nothing more.
 func TestAnotherPortalDuringARefresh(t *testing.T) {
-	for _, name := range []string{"the exchange ends first", "the refresh ends first"} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				first := settings(t)
-				d := newDaemon(t, first)
-				second := first
-				second.ServerURL = &url.URL{Scheme: "https", Host: "other.example.com"}
-				other, slow := &fakePortal{policy: d.portal.policy, untold: true}, &slowFolder{d.portal, make(chan struct{})}
-				var current atomic.Pointer[config.Config]
-				current.Store(&first)
-				d.parts.loadConfig = current.Load
-				d.parts.connect = func(c *config.Config, _ protocol.Host, _ *store.Store, box *outbox.Outbox) exchanger {
-					if c.ServerURL.Host == second.ServerURL.Host {
-						return other.again(box)
-					}
-					d.portal.again(box)
-					return slow
-				}
-				defer d.run(t)()
-				time.Sleep(protocol.DefaultTiming().MinimumGap) // the first exchange has ended, the refresh has not
-				d.portal.hold = make(chan struct{})
-				current.Store(&second)
-				time.Sleep(protocol.DefaultTiming().Tick)
-				synctest.Wait()
-				ends := []func(){func() { close(d.portal.hold) }, func() { close(slow.read) }}
-				if name == "the refresh ends first" {
-					slices.Reverse(ends)
-				}
-				for _, end := range ends {
-					end()
-					synctest.Wait()
-				}
-				time.Sleep(protocol.DefaultTiming().MinimumGap)
-				synctest.Wait()
-				if got := other.checkins(); len(got) == 0 {
-					t.Errorf("%d and %d check-ins", len(d.portal.checkins()), len(got))
-				}
-			})
-		})
-	}
+	synctest.Test(t, func(t *testing.T) {
+		first := settings(t)
+		d := newDaemon(t, first)
+		second := first
+		second.ServerURL = &url.URL{Scheme: "https", Host: "other.example.com"}
+		other, slow := &fakePortal{policy: d.portal.policy}, &slowFolder{d.portal, make(chan struct{})}
+		var current atomic.Pointer[config.Config]
+		current.Store(&first)
+		d.parts.loadConfig = current.Load
+		d.parts.connect = func(c *config.Config, _ protocol.Host, _ *store.Store, box *outbox.Outbox) exchanger {
+			if c.ServerURL.Host == second.ServerURL.Host {
+				return other.again(box)
+			}
+			d.portal.again(box)
+			return slow
+		}
+		defer d.run(t)()
+		time.Sleep(protocol.DefaultTiming().MinimumGap) // the first exchange has ended, the refresh has not
+		current.Store(&second)
+		answers := make(chan localapi.CheckinResult, 1)
+		go func() { answers <- d.ask(t) }()
+		time.Sleep(protocol.DefaultTiming().MinimumGap)
+		close(slow.read)
+		if answer := <-answers; !answer.Reported || len(d.portal.checkins()) != 1 {
+			t.Errorf("%+v, %d check-ins with the one of before", answer, len(d.portal.checkins()))
+		}
+		if got := other.checkins(); len(got) == 0 || !trigger.SetOf(got[0].triggers).Has(trigger.ProfileChanged) {
+			t.Errorf("check-ins %v", reasons(got))
+		}
+	})
+}
+
+// A daemon that is stopped while an exchange waits for that does not wait for it.
+func TestAStopWhileAnExchangeWaitsForARefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first := settings(t)
+		d := newDaemon(t, first)
+		second := first
+		second.ServerURL = &url.URL{Scheme: "https", Host: "other.example.com"}
+		slow := &slowFolder{d.portal, make(chan struct{})}
+		var current atomic.Pointer[config.Config]
+		current.Store(&first)
+		d.parts.loadConfig = current.Load
+		d.parts.connect = func(_ *config.Config, _ protocol.Host, _ *store.Store, box *outbox.Outbox) exchanger {
+			d.portal.again(box)
+			return slow
+		}
+		stop := d.run(t)
+		time.Sleep(protocol.DefaultTiming().MinimumGap)
+		current.Store(&second)
+		time.Sleep(protocol.DefaultTiming().Tick)
+		synctest.Wait()
+		began := wallClock()
+		time.AfterFunc(time.Second/2, func() { close(slow.read) })
+		if stop(); wallClock().Sub(began) > time.Second {
+			t.Errorf("it took %s", wallClock().Sub(began))
+		}
+	})
 }
 
 // An exchange that runs while a command asks the next one for the policy is not that one,

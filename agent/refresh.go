@@ -5,17 +5,15 @@ import (
 	"prlagent/agent/localapi"
 	"prlagent/agent/policy"
 	"prlagent/agent/protocol"
-	"prlagent/agent/trigger"
 )
 
 // connect makes the client anew where the configuration or the Mac is not what it
-// was made from, but not under one that is at work, and reports whether it did.
-func (l *loop) connect() (isAnother bool) {
+// was made from, but not under one that is at work.
+func (l *loop) connect() {
 	if l.exchanging == nil && !l.refreshing {
-		isAnother = l.portal.prepare(l.known.configuration, l.known.look.Host)
+		l.portal.prepare(l.known.configuration, l.known.look.Host)
 	}
 	l.agent.commands.know(&l.known, l.portal.client)
-	return isAnother
 }
 
 // refresh reads the policy on this Mac beside the loop: in the configuration, and
@@ -41,9 +39,10 @@ func (l *loop) refreshFolder() {
 func (l *loop) onRefreshed(events []protocol.Event) {
 	l.refreshing = false
 	l.agent.eventLog.add(events...)
-	if isAnother := l.connect(); isAnother { // the configuration has changed meanwhile
-		l.decide(trigger.Converged{PortalBehind: l.isPortalBehind()})
+	if l.exchanging != nil && l.exchanging.portal == nil {
+		l.runExchange()
 	}
+	l.connect() // the configuration may have changed meanwhile
 	if demandOf(l.portal.client.Content()) != l.refreshedFrom {
 		l.convergeOnContent()
 	}
