@@ -53,6 +53,7 @@ func (a *agent) loop(ctx context.Context) error {
 		case events := <-l.refreshes:
 			l.onRefreshed(events)
 		case <-wake.C:
+			l.ticked = time.Since(l.began)
 			l.reconfigure()
 			l.lookAgain()
 			l.refreshFolder()
@@ -80,6 +81,7 @@ type loop struct {
 	failing   protocol.Code // why the last check-in did not arrive; empty = it did
 	exchanged bool          // by this daemon
 	began     time.Time
+	ticked    time.Duration  // when the loop looked at the clock last, since it began
 	number    uint64         // of the pass that began last
 	persons   trigger.Bucket // how often people may ask
 	waiting   []question     // for a look that has not begun
@@ -412,10 +414,14 @@ func (l *loop) endPass(p *pass, how endedPass, asked []question) {
 
 // pause is how long the loop may sleep. It looks at the wall clock at every
 // tick whatever is due, because timers stand still while a Mac sleeps. Ticks are
-// counted from the start, as those of the sources are: they wake the Mac once.
+// counted from the start, as those of the sources are: they wake the Mac once. One that
+// something else came before is made up for at once.
 func (l *loop) pause() time.Duration {
 	tick := l.state.Timing.Tick
-	longest := tick - time.Since(l.began)%tick
+	longest := l.ticked - l.ticked%tick + tick - time.Since(l.began)
+	if longest <= 0 {
+		return 0
+	}
 	now := wallClock()
 	next, _ := l.state.NextAt(now)
 	if !l.lookAgainAt.IsZero() && (next.IsZero() || l.lookAgainAt.Before(next)) {

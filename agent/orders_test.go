@@ -293,3 +293,29 @@ func TestARefreshIsNotWhatBeganBeforeItWasAskedFor(t *testing.T) {
 		}
 	})
 }
+
+// A tick is not left out because something else came first, as what the sources tell at
+// the same moments.
+func TestATickThatSomethingCameBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLoop(t.Context(), newDaemon(t, settings(t)).agent)
+		tick := protocol.DefaultTiming().Tick
+		l.state.Timing.Tick = tick
+		for _, step := range []struct {
+			since  time.Duration
+			ticked bool
+			want   time.Duration
+		}{
+			{0, false, tick}, {tick - time.Second, false, time.Second}, {time.Second, false, 0}, {time.Second, false, 0},
+			{0, true, tick - time.Second}, {tick, true, tick - time.Second}, {3 * tick, false, 0}, {0, true, tick - time.Second},
+		} {
+			time.Sleep(step.since)
+			if step.ticked {
+				l.ticked = time.Since(l.began)
+			}
+			if got := l.pause(); got != step.want {
+				t.Errorf("%+v: %s", step, got)
+			}
+		}
+	})
+}
