@@ -29,14 +29,17 @@ type exchanger interface {
 // and the report that follows from it (H59).
 const exchangeLimit = 90 * time.Second
 
-var errNoIdentity = errors.New("this Mac has no identity to check in with")
+var errNoExchange = errors.New("this Mac has no portal, or no identity to check in with")
 
 // noExchange stands in before the Mac's identity is known, and where there is no
 // portal: it shows what is on disk, and exchanges nothing.
-type noExchange struct{ onDisk exchanger }
+type noExchange struct {
+	onDisk exchanger
+	code   protocol.Code // why; empty: the Mac's identity is not known
+}
 
-func (*noExchange) Do(context.Context, *protocol.Report, checkin.Extra) (*checkin.Outcome, error) {
-	return &checkin.Outcome{Code: protocol.CodeMacUnidentified}, errNoIdentity
+func (n *noExchange) Do(context.Context, *protocol.Report, checkin.Extra) (*checkin.Outcome, error) {
+	return &checkin.Outcome{Code: cmp.Or(n.code, protocol.CodeMacUnidentified)}, errNoExchange
 }
 
 func (n *noExchange) Acknowledged(report *protocol.Report) bool { return n.onDisk.Acknowledged(report) }
@@ -85,8 +88,11 @@ func (c *connection) prepare(configuration *config.Config, host protocol.Host) {
 	c.client.Close()
 	c.client, c.madeFor, c.origin = c.connect(configuration, host), madeFrom(configuration, host), portalOf(configuration)
 	c.knows = host.HardwareUUID != ""
-	if identityOf(configuration, host) == "" {
-		c.client = &noExchange{c.client}
+	switch {
+	case configuration.ServerURL == nil:
+		c.client = &noExchange{c.client, protocol.CodeNotConfigured}
+	case identityOf(configuration, host) == "":
+		c.client = &noExchange{onDisk: c.client}
 	}
 }
 

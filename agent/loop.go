@@ -146,7 +146,7 @@ func (l *loop) recall() {
 	l.troubles = recallTroubles(l.agent.store, l.agent.parts.log)
 	l.active, l.failing = l.troubles.ofTopic(), l.troubles.failing()
 	l.known.configuration = l.agent.parts.loadConfig()
-	l.portal.client = &noExchange{l.portal.connect(l.known.configuration, protocol.Host{})}
+	l.portal.client = &noExchange{onDisk: l.portal.connect(l.known.configuration, protocol.Host{})}
 	l.agent.parts.enforcer.Adopt(l.portal.client.Content())
 	l.state = l.agent.schedule.load()
 	if portal := l.portal.client.State(); !portal.LastSuccess.IsZero() {

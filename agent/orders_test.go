@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -212,39 +213,52 @@ func (s *slowFolder) Refresh(ctx context.Context, retry bool) []protocol.Event {
 	return s.fakePortal.Refresh(ctx, retry)
 }
 
-// A portal that is configured while the policy of before is being read, under which no
-// client is made anew, is told all of it, and the one of before nothing more.
+// What is configured while the policy of before is being read, under which no client is
+// made anew: another portal is told all of it, the one of before nothing more.
 func TestAnotherPortalDuringARefresh(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		first := settings(t)
-		d := newDaemon(t, first)
-		second := first
-		second.ServerURL = &url.URL{Scheme: "https", Host: "other.example.com"}
-		other, slow := &fakePortal{policy: d.portal.policy}, &slowFolder{d.portal, make(chan struct{})}
-		var current atomic.Pointer[config.Config]
-		current.Store(&first)
-		d.parts.loadConfig = current.Load
-		d.parts.connect = func(c *config.Config, _ protocol.Host, _ *store.Store, box *outbox.Outbox) exchanger {
-			if c.ServerURL.Host == second.ServerURL.Host {
-				return other.again(box)
-			}
-			d.portal.again(box)
-			return slow
-		}
-		defer d.run(t)()
-		time.Sleep(protocol.DefaultTiming().MinimumGap) // the first exchange has ended, the refresh has not
-		current.Store(&second)
-		answers := make(chan localapi.CheckinResult, 1)
-		go func() { answers <- d.ask(t) }()
-		time.Sleep(protocol.DefaultTiming().MinimumGap)
-		close(slow.read)
-		if answer := <-answers; !answer.Reported || len(d.portal.checkins()) != 1 {
-			t.Errorf("%+v, %d check-ins with the one of before", answer, len(d.portal.checkins()))
-		}
-		if got := other.checkins(); len(got) == 0 || !trigger.SetOf(got[0].triggers).Has(trigger.ProfileChanged) {
-			t.Errorf("check-ins %v", reasons(got))
-		}
-	})
+	for name, then := range map[string]*url.URL{ // while the exchange waits
+		"another portal":     {Scheme: "https", Host: "other.example.com"},
+		"and then no portal": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				first := settings(t)
+				d := newDaemon(t, first)
+				second, third := first, first
+				second.ServerURL, third.ServerURL = &url.URL{Scheme: "https", Host: "other.example.com"}, then
+				other, slow := &fakePortal{policy: d.portal.policy}, &slowFolder{d.portal, make(chan struct{})}
+				var current atomic.Pointer[config.Config]
+				current.Store(&first)
+				d.parts.loadConfig = current.Load
+				d.parts.connect = func(c *config.Config, _ protocol.Host, _ *store.Store, box *outbox.Outbox) exchanger {
+					if c.ServerURL != first.ServerURL {
+						return other.again(box)
+					}
+					d.portal.again(box)
+					return slow
+				}
+				defer d.run(t)()
+				time.Sleep(protocol.DefaultTiming().MinimumGap) // the first exchange has ended, the refresh has not
+				current.Store(&second)
+				answers := make(chan localapi.CheckinResult, 1)
+				go func() { answers <- d.ask(t) }()
+				synctest.Wait()
+				current.Store(&third)
+				time.Sleep(protocol.DefaultTiming().MinimumGap)
+				close(slow.read)
+				if answer := <-answers; answer.Reported != (then != nil) || len(d.portal.checkins()) != 1 {
+					t.Errorf("%+v, %d check-ins with the one of before", answer, len(d.portal.checkins()))
+				}
+				got := other.checkins()
+				if isTold := len(got) > 0 && trigger.SetOf(got[0].triggers).Has(trigger.ProfileChanged); isTold != (then != nil) {
+					t.Errorf("check-ins %v", reasons(got))
+				}
+				if status := d.Status(); slices.ContainsFunc(status.Health.Conditions, func(c localapi.Condition) bool { return c.Code == protocol.CodeMacUnidentified }) {
+					t.Errorf("%+v", status.Health.Conditions)
+				}
+			})
+		})
+	}
 }
 
 // A daemon that is stopped while an exchange waits for that does not wait for it.
