@@ -27,7 +27,8 @@ type orders struct {
 	calm   bool // portals answer well from now on
 
 	sees     Picture
-	seen     *Picture // by the look that runs, or by the last one
+	seen     *Picture  // by the look that runs, or by the last one
+	looked   time.Time // begin of that
 	lookEnds time.Time
 	mayErase bool // no exchange ran when the look began
 	wants    []wantedLook
@@ -73,13 +74,13 @@ func (o *orders) tell(what Event) {
 		case StartLook:
 			picture := o.sees
 			picture.At, picture.VMs = o.now, slices.Clone(o.sees.VMs)
-			o.seen, o.lookEnds, o.wants = &picture, o.now.Add(o.upTo(ordersLook)), nil
+			o.seen, o.looked, o.lookEnds, o.wants = &picture, o.now, o.now.Add(o.upTo(ordersLook)), nil
 			o.mayErase = !after.Limits.Running
 		case Conclude:
 			if action.Exchange {
 				o.with, o.sent, o.began, o.exchangeEnds = o.origin, o.seen, o.now, o.now.Add(o.upTo(ordersExchange))
 				o.fresh = time.Time{}
-				if !o.seen.At.Before(o.manual) {
+				if !o.looked.Before(o.manual) {
 					o.manual = time.Time{}
 				}
 			}
@@ -160,7 +161,7 @@ func (o *orders) endExchange() {
 func (o *orders) happens() {
 	debounce := stepTiming.Debounce
 	uid := uint32(501 + o.random.IntN(2))
-	switch o.random.IntN(12) {
+	switch o.random.IntN(13) {
 	case 0, 1:
 		o.want("a hint", debounce<<patientAfter)
 		o.tell(SourceEvent{UID: uid})
@@ -209,7 +210,23 @@ func (o *orders) happens() {
 		}
 		o.want("somebody asks", 0)
 		o.tell(SourceEvent{Reason: Manual})
+	case 12:
+		o.setClock(o.upTo(time.Hour) - o.upTo(time.Hour))
 	}
+}
+
+// setClock sets the clock, or lets the Mac sleep: what runs goes on afterwards.
+func (o *orders) setClock(by time.Duration) {
+	o.tell(Tick{}) // what passed since the last one is not known on another clock
+	o.now = o.now.Add(by)
+	shiftEach(by, &o.looked, &o.lookEnds, &o.exchangeEnds, &o.began, &o.fresh, &o.manual)
+	for i := range o.wants {
+		o.wants[i].by = o.wants[i].by.Add(by)
+	}
+	for _, item := range o.news {
+		item.at = item.at.Add(by)
+	}
+	o.tell(Tick{})
 }
 
 // until lets time pass, with something that happens so often on average; zero: nothing.
