@@ -50,6 +50,7 @@ type engine struct {
 	repeats  map[string]*protocol.Result // to be told again, of settled commands that came again
 	arrivals uint64
 	news     uint64 // grows with what the portal should hear at once
+	looks    uint64 // how often all that waits was let be looked at again
 	endings  uint64 // how many commands have ended since the start
 
 	failed      *Record // the newest that failed, for people
@@ -94,34 +95,47 @@ func (e *engine) situation(r *Record) *situation {
 	return s
 }
 
-// advance goes on with a command until it has ended, or waits. It runs executors.
+// advance goes on with a command until it has ended, or waits. It runs executors. What
+// they have seen may be older than a change that the Mac was looked at for meanwhile, and
+// nothing may follow on that: then they look again.
 func (e *engine) advance(ctx context.Context, id string) {
 	for goOn := true; goOn && ctx.Err() == nil; {
-		r, next := e.decide(id)
+		r, next, looks := e.decide(id)
 		switch next {
 		case doVerify:
 			goOn = e.observe(ctx, r)
 		case doPrepare:
 			goOn = e.attempt(ctx, r)
 		default:
-			goOn = false
+			return
 		}
+		goOn = goOn || e.isOutdated(id, looks)
 	}
 }
 
+// isOutdated reports whether a command waits, and was let be looked at again since there
+// were so many looks.
+func (e *engine) isOutdated(id string, looks uint64) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	r := e.records[id]
+	return r != nil && r.waits && !r.hasEnded() && e.looks != looks
+}
+
 // decide decides about a command, and does at once what needs no executor. It gives a
-// copy of the record, for who does what is left without the lock.
-func (e *engine) decide(id string) (*Record, action) {
+// copy of the record, for who does what is left without the lock, and how many looks
+// there were.
+func (e *engine) decide(id string) (*Record, action, uint64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	r := e.records[id]
 	if r == nil {
-		return nil, doNothing
+		return nil, doNothing, e.looks
 	}
 	next := decide(r, e.situation(r))
 	e.apply(r, r, next)
 	now := *r
-	return &now, next.action
+	return &now, next.action, e.looks
 }
 
 // apply takes over a changed record, and waits or ends as decided. It reports

@@ -225,6 +225,7 @@ func (e *engine) isHeld(id string) bool {
 // look lets everything that waits be looked at again: something may have changed.
 func (e *engine) look() {
 	e.mu.Lock()
+	e.looks++
 	for _, r := range e.records {
 		r.waits = false
 	}

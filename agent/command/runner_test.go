@@ -41,6 +41,11 @@ type bench struct {
 	acts  []string                 // command ids, in the order of their acts
 	seen  Outcome
 	lost  error // of Verify
+
+	// Where they are set, they stand before the bench's.
+	executor Executor
+	during   func(*Circumstances)
+	disk     func() error
 }
 
 var deviceKey = testKey(7)
@@ -66,10 +71,18 @@ func (b *bench) open() {
 	executors := map[string]Executor{}
 	for _, row := range protocol.CommandTypes {
 		executors[row.Type] = (*benchExecutor)(b)
+		if b.executor != nil {
+			executors[row.Type] = b.executor
+		}
 	}
 	b.runner, err = New(Options{
 		Store: state, Folder: b.folder, Executors: executors, Log: zerolog.Nop(), News: b.countNews,
 		Commit: func(change func(*store.Tx) error, events ...protocol.Event) error {
+			if b.disk != nil {
+				if err := b.disk(); err != nil {
+					return err
+				}
+			}
 			b.events = append(b.events, events...)
 			return state.Update(change)
 		},
@@ -77,6 +90,9 @@ func (b *bench) open() {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			now := b.now
+			if b.during != nil {
+				b.during(&now)
+			}
 			return &now
 		},
 		Sign: func(payload []byte) (protocol.Envelope, bool) {
@@ -686,5 +702,34 @@ func TestH24_WhatIsForgottenIsWrittenDownFirst(t *testing.T) {
 	}
 	if got := b.runner.intents.prunedTo(); !got.Equal(record.Command.ExpiresAt.Truncate(time.Second)) {
 		t.Errorf("forgotten up to %v, want %v", got, record.Command.ExpiresAt)
+	}
+}
+
+// A look of the agent that ends while a command is being prepared is not lost: what the
+// preparation has seen is older, and nothing else would have it tried again.
+func TestH23_ALookThatEndsWhileACommandIsPrepared(t *testing.T) {
+	for name, ready := range map[string]Readiness{
+		"until something changes": {State: protocol.CommandDeferred, Code: protocol.CodeWaitsForStop},
+		"until a deadline":        {State: protocol.CommandDeferred, Code: protocol.CodeWaitsForStop, RetryAt: testNow.Add(10 * 24 * time.Hour)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(b *bench) {
+				command, older, newer := commandOf("c-1", "vm.restart", "vm-1"), make(chan struct{}), make(chan struct{})
+				b.ready["c-1"], b.slow["c-1"] = ready, older
+				b.give(command)
+				b.look()
+				b.mu.Lock()
+				b.slow["c-1"] = newer
+				b.mu.Unlock()
+				close(older)
+				synctest.Wait()
+				b.mu.Lock()
+				b.ready["c-1"] = Readiness{}
+				b.mu.Unlock()
+				close(newer)
+				synctest.Wait()
+				b.want(map[string]string{"c-1": "succeeded command_done"})
+			})
+		})
 	}
 }
