@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -49,8 +50,8 @@ func (r *retry) isDue() bool { return !r.done && !time.Now().Before(r.next) }
 // startAutostartOff has somebody turn autostart off, beside whoever suspends the machine.
 // It is looked at once by each daemon, and after each time that the machine ran. With mu.
 func (h *Holds) startAutostartOff(ctx context.Context, one *hold) {
-	key := one.VMKey
-	h.startSetting(key.UID, func() { h.turnOffAutostart(ctx, key) })
+	key, before := one.VMKey, one.sight.autostart
+	h.startSetting(key.UID, func() { h.turnOffAutostart(ctx, key, before) })
 }
 
 // startSetting begins work on autostart. A user's tool does it for one machine at a time:
@@ -94,8 +95,9 @@ func autostartOf(ctx context.Context, tool HoldTool, id string) (string, error) 
 	return prlctl.NewPaths(autostartShown).Read(&vm, nil)[0], nil
 }
 
-// turnOffAutostart turns it off for a machine that is held.
-func (h *Holds) turnOffAutostart(ctx context.Context, key protocol.VMKey) {
+// turnOffAutostart turns it off for a machine that is held. If the machine has run since
+// before, its user may have set it when that was read already: it is looked at again.
+func (h *Holds) turnOffAutostart(ctx context.Context, key protocol.VMKey, before retry) {
 	account, err := h.account(ctx, key.UID)
 	changed, done, code := false, false, protocol.CodeOf(err)
 	if account != nil {
@@ -112,7 +114,11 @@ func (h *Holds) turnOffAutostart(ctx context.Context, key protocol.VMKey) {
 	}
 	h.of(key, func(one *hold) {
 		off := &one.sight.autostart
-		if off.done = done; !done {
+		switch {
+		case *off != before:
+		case done:
+			off.done = true
+		default:
 			off.later()
 		}
 		if changed && (done || off.failures == 1) {
@@ -191,6 +197,9 @@ func (h *Holds) owed(key protocol.VMKey) string {
 
 func (one *hold) owes() bool { return one.record.isOver() && one.record.Autostart != "" }
 
+// giveBackOne puts autostart back. Where it is not off, that must be seen twice before what
+// it was is forgotten: a call that turns it off goes on where its tool was killed, as with
+// the last daemon.
 func (h *Holds) giveBackOne(ctx context.Context, key protocol.VMKey) {
 	account, err := h.account(ctx, key.UID)
 	done, code := err == nil && account == nil, protocol.CodeOf(err) // an account that is gone has no machines
@@ -198,11 +207,16 @@ func (h *Holds) giveBackOne(ctx context.Context, key protocol.VMKey) {
 		done, code = h.setAutostart(ctx, account, key.ID, func(shown string) (string, error) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
-			was := h.owed(key) // nothing if it is held again
-			if shown != autostartOff || !slices.Contains(autostartWords, was) {
-				return "", nil
+			was, back := h.owed(key), h.returns[key]
+			switch {
+			case was == "":
+				return "", errHeldAgain
+			case shown == autostartOff && slices.Contains(autostartWords, was):
+				return was, nil
+			case shown != autostartOff && back != nil && back.failures == 0:
+				return "", errMayBeOff
 			}
-			return was, nil
+			return "", nil
 		})
 	}
 	if done = done || code == protocol.CodeVMNotFound; ctx.Err() != nil {
@@ -211,38 +225,44 @@ func (h *Holds) giveBackOne(ctx context.Context, key protocol.VMKey) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	back := h.returns[key]
-	if back == nil {
-		return
+	switch {
+	case back == nil:
+	case h.owed(key) == "":
+		delete(h.returns, key)
+	case done && h.returned(key):
+		delete(h.returns, key)
+	default:
+		if back.later(); back.failures == 1 {
+			back.next = time.Now().Add(prlctl.SetLimit)
+		}
+		h.options.Log.Warn().Str("code", string(code)).Str("vm", key.String()).Msg("autostart is not put back yet")
 	}
-	if !done {
-		back.later()
-		h.options.Log.Warn().Str("code", string(code)).Str("vm", key.String()).Msg("put autostart back")
-		return
-	}
-	h.returned(key)
 }
 
-// returned forgets what was lent. With mu.
-func (h *Holds) returned(key protocol.VMKey) {
-	delete(h.returns, key)
+// Why autostart is not put back.
+var (
+	errHeldAgain = errors.New("it is held again")
+	errMayBeOff  = errors.New("it may be turned off yet")
+)
+
+// returned forgets what was lent, and reports whether that is on the disk. With mu.
+func (h *Holds) returned(key protocol.VMKey) bool {
 	err := h.options.Commit(func(tx *store.Tx) error {
 		if one := h.holds[key]; one != nil && one.record.isOver() {
 			record := one.record
 			record.Autostart = ""
 			return holdRecords.Put(tx, key.String(), &record)
 		}
-		if h.lent[key] == nil {
-			return nil // it is held again
-		}
 		return holdRecords.Delete(tx, key.String())
 	})
 	if err != nil {
 		h.options.Log.Error().Err(err).Msg("forget an autostart that was put back")
-		return
+		return false
 	}
 	if one := h.holds[key]; one != nil && one.record.isOver() {
 		one.record.Autostart = ""
 	}
 	delete(h.lent, key)
 	h.copy()
+	return true
 }

@@ -50,6 +50,7 @@ func (h *Holds) setUnenforced(one *hold, code protocol.Code, paused bool) {
 // noteRest takes in that the machine does not run. With mu.
 func (h *Holds) noteRest(one *hold) {
 	s := &one.sight
+	s.restedIn, s.isCounted = h.looks, false
 	ran := !s.since.IsZero() || one.record.Paused || one.record.State == protocol.HoldSuspending
 	s.settle()
 	s.failures, s.nextTry = 0, time.Time{}
@@ -99,10 +100,11 @@ const holdText = "Your organization has locked one of your Parallels virtual mac
 
 // notify tells the machine's user, once in a while. It does not wait.
 func (h *Holds) notify(ctx context.Context, key protocol.VMKey, account *Account) {
+	isHeld, _ := h.wants(key)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	one := h.holds[key]
-	if one == nil || !account.Session || h.options.Tell == nil || !one.sight.noticedAt.IsZero() && time.Since(one.sight.noticedAt) < holdNotices {
+	if !isHeld || one == nil || !account.Session || h.options.Tell == nil || !one.sight.noticedAt.IsZero() && time.Since(one.sight.noticedAt) < holdNotices {
 		return
 	}
 	one.sight.noticedAt = time.Now()

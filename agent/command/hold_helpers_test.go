@@ -281,6 +281,11 @@ type holdBench struct {
 	disk      chan struct{} // nothing is written before it is closed
 	fullDisk  bool
 	storeDies bool
+
+	// Where they are set, they stand before the Mac's.
+	directory Directory
+	tool      func(holdUser) HoldTool
+	tell      func(user *platform.User)
 }
 
 func holdCircumstances() Circumstances {
@@ -303,8 +308,12 @@ func (b *holdBench) open() {
 		b.t.Fatal(err)
 	}
 	b.store = state
+	directory := b.directory
+	if directory == nil {
+		directory = b.mac
+	}
 	b.holds, err = NewHolds(&HoldOptions{
-		Store: state, Folder: b.folder, Circumstances: b.circumstances, Directory: b.mac, Log: zerolog.Nop(),
+		Store: state, Folder: b.folder, Circumstances: b.circumstances, Directory: directory, Log: zerolog.Nop(),
 		Commit: func(change func(*store.Tx) error, events ...protocol.Event) error {
 			b.mu.Lock()
 			disk, isFull := b.disk, b.fullDisk
@@ -327,8 +336,17 @@ func (b *holdBench) open() {
 			}
 			return user.UID
 		},
-		Tool: func(account *Account) HoldTool { return holdUser{b.mac, account.User.UID} },
+		Tool: func(account *Account) HoldTool {
+			if user := (holdUser{b.mac, account.User.UID}); b.tool == nil {
+				return user
+			} else {
+				return b.tool(user)
+			}
+		},
 		Tell: func(_ context.Context, user *platform.User, text string) {
+			if b.tell != nil {
+				b.tell(user)
+			}
 			b.mac.mu.Lock()
 			defer b.mac.mu.Unlock()
 			b.mac.told = append(b.mac.told, user.Name)

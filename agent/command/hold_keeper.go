@@ -52,12 +52,14 @@ func (h *Holds) step(ctx context.Context) (wait time.Duration, bounded bool) {
 	watched := h.consented(now)
 	h.takeHints(watched)
 	if len(watched) > 0 {
+		h.looks++
 		h.mu.Unlock()
 		processes, err := h.options.Directory.Processes(ctx)
 		h.mu.Lock()
 		running := thatRunVMs(processes)
 		for _, one := range watched {
-			if h.holds[one.VMKey] == one && !one.record.isOver() {
+			isBehind := one.sight.restedIn == h.looks // it may have run when the look began, and came to rest since
+			if h.holds[one.VMKey] == one && !one.record.isOver() && !isBehind {
 				h.sight(one, running, err, now.Clock.Wall)
 			}
 		}
@@ -105,7 +107,7 @@ func (h *Holds) consented(now *Circumstances) (watched []*hold) {
 		switch {
 		case one.record.isOver():
 		case denied != "":
-			one.sight = holdSight{busy: one.sight.busy}
+			one.sight = holdSight{}
 			h.setUnenforced(one, denied, false)
 		default:
 			watched = append(watched, one)
@@ -117,14 +119,15 @@ func (h *Holds) consented(now *Circumstances) (watched []*hold) {
 // holdSight is what was seen of a machine last. It is in memory only: after a restart
 // everything is seen anew.
 type holdSight struct {
-	running []holdProcess             // of its owner's, that run it
-	cleared map[holdProcess]time.Time // that may have run it, and when the tool said that they do not
-	doubted []doubtedProcess
-	shared  []uint32  // other accounts that list it
-	hinted  bool      // something says that it runs
-	busy    bool      // somebody works on it
-	looked  bool      // the process table was read
-	blindAt time.Time // when it could not be, and the tool was asked in its place
+	running   []holdProcess             // of its owner's, that run it
+	cleared   map[holdProcess]time.Time // that may have run it, and when the tool said that they do not
+	doubted   []doubtedProcess
+	isCounted bool      // its start was counted as the tool told of it, before its process was seen
+	shared    []uint32  // other accounts that list it
+	hinted    bool      // something says that it runs
+	looked    bool      // the process table was read
+	restedIn  uint64    // the number of the look before or in which it was found at rest last
+	blindAt   time.Time // when it could not be, and the tool was asked in its place
 
 	since    time.Time // it is seen running, and nothing is known of its being suspended; zero: it is not
 	doubtAt  time.Time // it may run, and nobody has answered yet whether it does
@@ -201,7 +204,7 @@ func (h *Holds) sight(one *hold, processes []*platform.Process, failed error, wa
 		s.hinted, s.blindAt = true, time.Now()
 	}
 	s.looked = true
-	if s.running = own; failed == nil && len(own) == 0 && len(doubted) == 0 && !s.hinted && !s.busy {
+	if s.running = own; failed == nil && len(own) == 0 && len(doubted) == 0 && !s.hinted && !h.busy[one.VMKey] {
 		h.noteRest(one)
 	}
 }
@@ -231,6 +234,10 @@ func (h *Holds) noteStart(one *hold, wall time.Time) {
 	s := &one.sight
 	s.failures, s.nextTry = 0, time.Time{}
 	s.noteRunning()
+	if s.isCounted {
+		s.isCounted = false
+		return
+	}
 	if s.looked || one.record.State == protocol.HoldKept || one.record.State == protocol.HoldNoVM {
 		h.noteViolation(one, wall)
 	}
@@ -272,7 +279,7 @@ func (h *Holds) begin(ctx context.Context, now *Circumstances) (wait time.Durati
 func (h *Holds) isDue(one *hold) bool {
 	s := &one.sight
 	seen := len(s.running) > 0 || len(s.doubted) > 0 || s.hinted
-	return seen && !s.busy && !time.Now().Before(s.nextTry)
+	return seen && !h.busy[one.VMKey] && !time.Now().Before(s.nextTry)
 }
 
 // judgeTime says of a machine that was seen running for too long, or of which nobody says
@@ -308,7 +315,8 @@ func (h *Holds) start(ctx context.Context, one *hold, wall time.Time) {
 		holds: h, key: one.VMKey, doubted: slices.Clone(s.doubted), others: s.sharers(),
 		isSeen: len(s.running) > 0, wasPaused: one.record.Paused, running: slices.Clone(s.running), wall: wall,
 	}
-	if s.busy, s.hinted = true, false; s.since.IsZero() && s.doubtAt.IsZero() {
+	h.busy[one.VMKey] = true
+	if s.hinted = false; s.since.IsZero() && s.doubtAt.IsZero() {
 		s.doubtAt = time.Now()
 	}
 	if work.isSeen && (one.record.State != protocol.HoldUnenforced || one.record.Code == protocol.CodeNotLookedYet) {
@@ -321,9 +329,7 @@ func (h *Holds) start(ctx context.Context, one *hold, wall time.Time) {
 			leave()
 		}
 		h.mu.Lock()
-		if current := h.holds[work.key]; current != nil {
-			current.sight.busy = false
-		}
+		delete(h.busy, work.key)
 		h.mu.Unlock()
 		h.awaken()
 	})
@@ -368,7 +374,7 @@ func (h *Holds) Saw(machines []SeenVM, listed []uint32) {
 		case one.record.isOver():
 		case seen != nil && !seen.Stale:
 			h.noteThere(one, seen)
-		case seen == nil && slices.Contains(listed, one.UID) && !one.sight.busy && len(one.sight.running) == 0:
+		case seen == nil && slices.Contains(listed, one.UID) && !h.busy[one.VMKey] && len(one.sight.running) == 0:
 			h.noteGone(one, machines)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"prlagent/agent/protocol"
+	"prlagent/prlctl"
 )
 
 // What the work on a machine has come to. Each finds the hold anew: a list may have come
@@ -55,11 +56,15 @@ func (h *Holds) doubts(key protocol.VMKey, why protocol.Code) {
 	h.of(key, func(one *hold) { one.sight.why = why })
 }
 
-// rested notes that the machine does not run any more.
-func (h *Holds) rested(key protocol.VMKey, forced bool) {
+// rested notes that the machine does not run any more, and none of the processes that ran
+// it. Another one may have begun since the tool was asked: what is then, a look says.
+func (h *Holds) rested(key protocol.VMKey, ran []holdProcess, forced bool) {
 	h.of(key, func(one *hold) {
 		if forced {
 			h.tell(one, eventHoldForced, "")
+		}
+		if one.hasOther(ran) {
+			return
 		}
 		one.sight.running = nil // a process that lingers is looked at anew
 		h.noteRest(one)
@@ -79,7 +84,9 @@ func (h *Holds) clear(key protocol.VMKey, processes []doubtedProcess) {
 			one.sight.cleared[process.id] = time.Now()
 		}
 		one.sight.doubted = nil
-		h.noteRest(one)
+		if !one.hasOther(nil) {
+			h.noteRest(one)
+		}
 	})
 }
 
@@ -126,11 +133,14 @@ func (s *holdSight) retryLater(poll time.Duration) {
 }
 
 // noteSeenRunning notes that the tool says that the machine runs. Each time is counted
-// once: the process that shows it was counted when it began.
-func (h *Holds) noteSeenRunning(key protocol.VMKey, wall time.Time) {
+// once: the process that shows it was counted when it began. One that was paused and is
+// being suspended was not resumed.
+func (h *Holds) noteSeenRunning(key protocol.VMKey, state prlctl.State, wall time.Time) {
 	h.of(key, func(one *hold) {
-		if one.record.Paused || one.sight.since.IsZero() && (one.record.State == protocol.HoldKept || one.record.State == protocol.HoldNoVM) {
+		isResumed := one.record.Paused && !slices.Contains(suspendCall.ending, state)
+		if isResumed || one.sight.since.IsZero() && (one.record.State == protocol.HoldKept || one.record.State == protocol.HoldNoVM) {
 			h.noteViolation(one, wall)
+			one.sight.isCounted = len(one.sight.running) == 0
 		}
 		one.record.Paused = false
 		one.sight.noteRunning()
@@ -155,24 +165,22 @@ func (h *Holds) maySuspendPaused(key protocol.VMKey) (may bool) {
 
 // startedAgain notes that the machine was suspended and runs anew. Where a process shows
 // that, it is counted with the process.
-func (h *Holds) startedAgain(key protocol.VMKey, isSeen bool, wall time.Time) {
+func (h *Holds) startedAgain(key protocol.VMKey, wall time.Time) {
 	h.of(key, func(one *hold) {
 		s := &one.sight
 		s.nextTry, s.failures = time.Time{}, 0
 		s.noteRunning()
-		if !isSeen {
+		if len(s.running) == 0 {
 			h.noteViolation(one, wall)
-			s.hinted = true
+			s.hinted, s.isCounted = true, true
 		}
 	})
 }
 
-// hasOther reports whether another process runs the machine than those.
-func (h *Holds) hasOther(key protocol.VMKey, than []holdProcess) (has bool) {
-	h.of(key, func(one *hold) {
-		for _, process := range one.sight.running {
-			has = has || !slices.Contains(than, process)
-		}
-	})
+// hasOther reports whether another process was seen to run the machine than those. With mu.
+func (one *hold) hasOther(than []holdProcess) (has bool) {
+	for _, process := range one.sight.running {
+		has = has || !slices.Contains(than, process)
+	}
 	return has
 }

@@ -45,10 +45,8 @@ func (h *Holds) Status() (version uint64, held []*HeldVM) {
 
 // Keeps reports whether a machine is held, and so never comes to a stop by itself.
 func (h *Holds) Keeps(key protocol.VMKey) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	one := h.holds[key]
-	return one != nil && !one.record.isOver()
+	isHeld, _ := h.wants(key)
+	return isHeld
 }
 
 func (one *hold) shown() *HeldVM {

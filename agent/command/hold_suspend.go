@@ -65,7 +65,7 @@ func (w *suspension) runs(ctx context.Context, owner *Account) (bool, *Account) 
 	case state == prlctl.StatePaused:
 		return h.maySuspendPaused(w.key), owner
 	case !isAtRest(state):
-		h.noteSeenRunning(w.key, w.wall)
+		h.noteSeenRunning(w.key, state, w.wall)
 		return true, owner
 	case w.isSeen:
 		return true, owner // the tool is wrong, or its process is about to end
@@ -76,7 +76,7 @@ func (w *suspension) runs(ctx context.Context, owner *Account) (bool, *Account) 
 			continue
 		}
 		if state, err := w.state(ctx, other); err == nil && !isAtRest(state) && state != prlctl.StatePaused {
-			h.noteSeenRunning(w.key, w.wall)
+			h.noteSeenRunning(w.key, state, w.wall)
 			return true, other
 		}
 	}
@@ -127,7 +127,7 @@ var (
 func (w *suspension) suspend(ctx context.Context, account *Account) {
 	state, err := w.call(ctx, account, &suspendCall)
 	if err == nil {
-		w.holds.rested(w.key, false)
+		w.holds.rested(w.key, w.running, false)
 		return
 	}
 	if !w.isOver(ctx, err) {
@@ -141,7 +141,7 @@ func (w *suspension) isOver(ctx context.Context, err error) bool {
 	case ctx.Err() != nil, errors.Is(err, errNotHeld):
 		return true
 	case errors.Is(err, errStartedAgain):
-		w.holds.startedAgain(w.key, w.isSeen, w.wall)
+		w.holds.startedAgain(w.key, w.wall)
 		return true
 	}
 	return false
@@ -174,7 +174,7 @@ func (w *suspension) kill(ctx context.Context, account *Account, why error) {
 	_, err := w.call(ctx, account, &killCall)
 	switch {
 	case err == nil:
-		w.holds.rested(w.key, true)
+		w.holds.rested(w.key, w.running, true)
 	case !w.isOver(ctx, err):
 		w.holds.unenforced(w.key, reasonOr(protocol.CodeOf(err), protocol.CodeOf(why)), false)
 	}
@@ -244,7 +244,7 @@ func (w *suspension) judge(ctx context.Context, c *callWait, state prlctl.State,
 		c.wasEnding = true
 		w.holds.confirmed(w.key)
 		return false, nil
-	case w.holds.hasOther(w.key, w.running) || c.wasEnding && c.isBack && c.said == nil && !isAtRest(state):
+	case w.isSeen && w.hasOther() || c.wasEnding && c.isBack && c.said == nil && !isAtRest(state):
 		return true, errStartedAgain
 	}
 	if time.Since(c.began) < c.left {
@@ -263,6 +263,12 @@ func (w *suspension) reason(said, err error, state prlctl.State) error {
 		return err
 	}
 	return newCodeError(protocol.CodeNotVerified, fmt.Sprintf("It is %s.", state))
+}
+
+// hasOther reports whether the machine runs anew, in another process.
+func (w *suspension) hasOther() (has bool) {
+	w.holds.of(w.key, func(one *hold) { has = one.hasOther(w.running) })
+	return has
 }
 
 // hasEnded reports whether no process of its owner's runs the machine any more.

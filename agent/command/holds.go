@@ -67,9 +67,11 @@ type Holds struct {
 	accounts map[uint32]*Account            // as they were seen last
 	turns    *turns                         // what may run for one user at the same time
 	refusals refusalNotice
-	setting  map[uint32]bool // whose tool is asked to set autostart: one at a time
-	restored bool            // what the file has is known
-	isCopied bool            // the file has what is in force
+	looks    uint64                  // at the process table
+	busy     map[protocol.VMKey]bool // somebody works on it, whatever lists came since
+	setting  map[uint32]bool         // whose tool is asked to set autostart: one at a time
+	restored bool                    // what the file has is known
+	isCopied bool                    // the file has what is in force
 	unkept   map[protocol.VMKey]bool
 	untold   []protocol.Event
 	keptAt   time.Time
@@ -100,7 +102,7 @@ const (
 
 // NewHolds opens what is kept of holds.
 func NewHolds(options *HoldOptions) (*Holds, error) {
-	h := &Holds{options: *options, file: filepath.Join(options.Folder, HoldsFile), wake: make(chan struct{}, 1)}
+	h := &Holds{options: *options, file: filepath.Join(options.Folder, HoldsFile), wake: make(chan struct{}, 1), busy: make(map[protocol.VMKey]bool), setting: make(map[uint32]bool)}
 	if options.Poll <= 0 || options.Poll > holdPoll {
 		h.options.Poll = holdPoll
 	}
@@ -118,7 +120,7 @@ func (h *Holds) recall() error {
 	h.current, h.takenAt = &signedHolds{}, time.Time{}
 	h.holds, h.lent = make(map[protocol.VMKey]*hold), make(map[protocol.VMKey]*holdRecord)
 	h.accounts, h.turns, h.unkept = make(map[uint32]*Account), &turns{atOnce: maxHoldRuns}, make(map[protocol.VMKey]bool)
-	h.restored, h.isCopied, h.setting, h.returns, h.untold = false, false, make(map[uint32]bool), make(map[protocol.VMKey]*retry), nil
+	h.restored, h.isCopied, h.returns, h.untold = false, false, make(map[protocol.VMKey]*retry), nil
 	if found {
 		signed, err := keptHolds(&kept.Envelope)
 		if err != nil {
@@ -290,8 +292,10 @@ func (h *Holds) following(came *signedHolds, now *Circumstances) (next map[proto
 			one.reopen(&now.Clock)
 		case old != nil:
 			h.place(&one.record, signed, &old.record)
-			one.sight = old.sight
-			one.sight.autostart = retry{}
+			if !old.record.isOver() { // and so it was watched until now
+				one.sight = old.sight
+				one.sight.autostart = retry{}
+			}
 			events = h.addEvent(events, eventHoldPlaced, &one.record, protocol.CodeHoldPlaced)
 		default:
 			h.place(&one.record, signed, before)
@@ -317,7 +321,7 @@ func (h *Holds) following(came *signedHolds, now *Circumstances) (next map[proto
 func (one *hold) reopen(clock *Clock) {
 	if one.record.State == protocol.HoldEnded && !one.isExpired(clock) {
 		one.record.State, one.record.Code, one.record.Since = protocol.HoldUnenforced, protocol.CodeNotLookedYet, seconds(clock.Wall)
-		one.sight.autostart = retry{}
+		one.sight = holdSight{} // it may have been used since
 	}
 }
 
