@@ -89,6 +89,7 @@ type deleteIntent struct {
 	// not there before is seen.
 	Others []string `json:"others,omitempty"`
 	Force  bool     `json:"force,omitempty"` // who uses it is not waited for
+	Held   bool     `json:"held,omitempty"`  // nor is somebody who cannot stop it, as long as a hold has it suspended
 }
 
 const (
@@ -315,15 +316,19 @@ func (p *deletePreparation) judgeState(ctx context.Context) (*Readiness, error) 
 			state = prlctl.StateRunning
 		}
 	}
-	isHeld := p.options.IsHeld != nil && p.options.IsHeld(p.target.VM())
 	switch {
 	case state == prlctl.StateStopped, p.intent.Force:
 		return nil, nil
-	case isHeld && state == prlctl.StateSuspended:
-		p.intent.Force = true
+	case p.isKept(p.target.VM()) && state == prlctl.StateSuspended:
+		p.intent.Held = true
 		return nil, nil
 	}
 	return deferredAs(protocol.CodeWaitsForStop, "It is "+protocol.CutText(string(state), 32)+".", deadline), nil
+}
+
+// isKept reports whether a hold keeps the machine suspended now.
+func (d *Deletion) isKept(key protocol.VMKey) bool {
+	return d.options.IsHeld != nil && d.options.IsHeld(key)
 }
 
 // judgeDependents refuses a machine of which linked clones live: the link is only in

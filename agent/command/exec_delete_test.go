@@ -503,3 +503,30 @@ func TestH25_NothingStaysHeld(t *testing.T) {
 		}
 	}
 }
+
+// A machine that was suspended by a hold, and is let go of before it is deleted, is its
+// user's again: it is waited for.
+func TestH27_CMD01_AMachineThatIsLetGoOfMeanwhile(t *testing.T) {
+	t.Parallel()
+	for name, now := range map[string]prlctl.State{"suspended": prlctl.StateSuspended, "used again": prlctl.StateRunning} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m, isHeld := newTestMac(t), true
+			m.vm(aliceUID, vmID).state = prlctl.StateSuspended
+			executor := NewDeletion(DeleteOptions{Mac: m.mac(), IsHeld: func(protocol.VMKey) bool { return isHeld }})
+			job := &Job{Command: m.command("vm.delete", protocol.DeleteParams{})}
+			ready, err := executor.Prepare(t.Context(), job)
+			if err != nil || ready.State != "" {
+				t.Fatalf("got %+v, %v", ready, err)
+			}
+			isHeld, m.vm(aliceUID, vmID).state = false, now
+			job.Attempt, job.Intent = 1, ready.Intent
+			if err := executor.Act(t.Context(), job); protocol.CodeOf(err) != protocol.CodeWaitsForStop || len(m.calls) > 0 || len(m.told) > 0 {
+				t.Errorf("called %v, told %v: %v", m.calls, m.told, err)
+			}
+			if ready, err = executor.Prepare(t.Context(), job); err != nil || ready.Code != protocol.CodeWaitsForStop {
+				t.Errorf("got %+v, %v", ready, err)
+			}
+		})
+	}
+}

@@ -80,7 +80,7 @@ func (a *deletion) run(ctx context.Context) (err error) {
 	}
 	keys := fileKeys(a.held)
 	for _, key := range a.intent.Files {
-		if !slices.Contains(keys, key) && !a.intent.Force {
+		if !slices.Contains(keys, key) && !a.intent.Force && !a.intent.Held {
 			return newCodeError(protocol.CodeTargetChanged, "A file of its bundle was taken away.")
 		}
 	}
@@ -104,6 +104,8 @@ func (a *deletion) stop(ctx context.Context) error {
 		return err
 	case state == prlctl.StateStopped:
 		return nil
+	case a.intent.Held:
+		return a.drop(ctx, &s)
 	case !a.intent.Force:
 		return newCodeError(protocol.CodeWaitsForStop, "")
 	}
@@ -111,6 +113,24 @@ func (a *deletion) stop(ctx context.Context) error {
 		a.mac.tell(ctx, a.account, deleteText)
 	}
 	return s.run(ctx)
+}
+
+// drop drops what a held machine has in its memory, as long as it is held: once it was let
+// go of, its user may go on with it, and is waited for.
+func (a *deletion) drop(ctx context.Context, s *stopping) error {
+	for began := startTimer(); began.passed() < settleIn && ctx.Err() == nil; began.paused += lookEvery {
+		state, err := s.state(ctx)
+		switch {
+		case err != nil || state == prlctl.StateStopped:
+			return err
+		case !a.isKept(protocol.VMKey{ID: a.id, UID: a.account.User.UID}):
+			return newCodeError(protocol.CodeWaitsForStop, "")
+		case state == prlctl.StateSuspended:
+			s.do(ctx, VMTool.DropState)
+		}
+		a.mac.Pause(ctx, lookEvery)
+	}
+	return newCodeError(protocol.CodeVMBusy, "It does not stop.")
 }
 
 // remove has the tool delete the machine, and waits until that is to be seen. If the

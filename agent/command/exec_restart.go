@@ -120,21 +120,34 @@ func (r *Restart) Act(ctx context.Context, job *Job) error {
 		return fmt.Errorf("find the owner: %w", err)
 	}
 	id := job.Command.Target.VMID
-	err = r.Mac.inLane(ctx, account, func(tool VMTool) error { return tool.Restart(ctx, id) })
+	err = r.unlessHeld(ctx, account, id, VMTool.Restart)
 	for began := startTimer(); began.passed() < restartSeenIn && ctx.Err() == nil; began.paused += lookEvery {
 		if r.sawEvent(job) {
 			return err
 		}
 		r.Mac.Pause(ctx, lookEvery)
 	}
-	if err == nil || !params.Force {
+	switch {
+	case err == nil || !params.Force:
 		return err
+	case r.IsHeld(job.Command.Target.VM()):
+		return newCodeError(protocol.CodeRestartHeld, "")
 	}
 	s := stopping{mac: r.Mac, account: account, id: id}
 	if err := s.kill(ctx); err != nil {
 		return err
 	}
-	return r.Mac.inLane(ctx, account, func(tool VMTool) error { return tool.Start(ctx, id) })
+	return r.unlessHeld(ctx, account, id, VMTool.Start)
+}
+
+// unlessHeld runs a verb that has the machine run, unless it was locked since.
+func (r *Restart) unlessHeld(ctx context.Context, account *Account, id string, verb func(VMTool, context.Context, string) error) error {
+	return r.Mac.inLane(ctx, account, func(tool VMTool) error {
+		if r.IsHeld(protocol.VMKey{ID: id, UID: account.User.UID}) {
+			return newCodeError(protocol.CodeRestartHeld, "")
+		}
+		return verb(tool, ctx, id)
+	})
 }
 
 func (r *Restart) sawEvent(job *Job) bool {

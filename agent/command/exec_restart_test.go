@@ -35,6 +35,33 @@ func TestH27_CMD_14_AHeldMachineIsNotRestarted(t *testing.T) {
 	}
 }
 
+// A machine that is locked while its guest is being restarted is neither ended nor started.
+func TestH27_CMD_14_AMachineThatIsLockedMeanwhile(t *testing.T) {
+	t.Parallel()
+	for verb, calls := range map[string][]string{"": nil, "restart": {"restart"}, "kill": {"restart", "kill"}} {
+		t.Run(verb, func(t *testing.T) {
+			t.Parallel()
+			m := newTestMac(t)
+			m.vm(aliceUID, vmID).state = prlctl.StateRunning
+			isLocked := false
+			lock := func() error { isLocked = true; return nil }
+			m.says["restart"] = &prlctl.Error{Code: prlctl.CodeOperationCanceled, ExitCode: 255}
+			m.after[verb] = lock
+			executor := &Restart{Mac: m.mac(), IsHeld: func(protocol.VMKey) bool { return isLocked }}
+			job := &Job{Command: m.command("vm.restart", protocol.RestartParams{Force: true}), Attempt: 1, BegunAt: m.now}
+			ready, err := executor.Prepare(t.Context(), job)
+			if err != nil || ready.State != "" {
+				t.Fatalf("got %+v, %v", ready, err)
+			}
+			isLocked = verb == ""
+			job.Intent = ready.Intent
+			if err := executor.Act(t.Context(), job); protocol.CodeOf(err) != protocol.CodeRestartHeld || !slices.Equal(m.calls, calls) {
+				t.Errorf("called %v: %v", m.calls, err)
+			}
+		})
+	}
+}
+
 // What counts as a restart that was seen, and what does not.
 func TestH26_CMD_14_EvidenceOfARestart(t *testing.T) {
 	t.Parallel()
