@@ -211,7 +211,7 @@ func (o *orders) happens() {
 		o.want("somebody asks", 0)
 		o.tell(SourceEvent{Reason: Manual})
 	case 12:
-		o.setClock(o.upTo(time.Hour) - o.upTo(time.Hour))
+		o.setClock(o.upTo(2*time.Hour) - time.Hour)
 	}
 }
 
