@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"io"
 	"os"
 	"os/exec"
@@ -38,6 +39,9 @@ func TestMain(m *testing.M) {
 	// Where the tests are run by nohup, SIGHUP is ignored, and a shell cannot change that.
 	// What is caught here is as by default in what is started.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	if err := flag.Set("test.parallel", "6"); err != nil { // the script waits more than it computes; -parallel still wins
+		panic(err)
+	}
 	testscript.Main(inMemory{m}, map[string]func(){"prlsim": play})
 }
 
