@@ -49,7 +49,10 @@ type Written struct {
 // whose last outcome was not taken nothing is begun: what it needs is planned
 // again.
 func (e *Enforcer) Apply(ctx context.Context, planned *Planned) {
-	if planned.Enforce && e.isEnded() {
+	e.mu.Lock()
+	isEnded := planned.Enforce && e.isEnded()
+	e.mu.Unlock()
+	if isEnded {
 		return
 	}
 	e.tell(ctx, planned)
@@ -87,13 +90,9 @@ func (e *Enforcer) Apply(ctx context.Context, planned *Planned) {
 	}
 }
 
-// isEnded reports whether a person, or the mode, has ended that anything is enforced.
-func (e *Enforcer) isEnded() bool {
-	e.mu.Lock()
-	isEnded := e.released != nil || e.monitors
-	e.mu.Unlock()
-	return isEnded
-}
+// isEnded reports whether a person, or the mode, has ended that anything is enforced. The
+// caller holds the lock.
+func (e *Enforcer) isEnded() bool { return e.released != nil || e.monitors }
 
 // start begins what a plan wants for one account, or for the host, unless something
 // else was carried out there since: then there is an outcome without steps, and with

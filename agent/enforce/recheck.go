@@ -83,7 +83,7 @@ func (e *Enforcer) isSuperseded(planned *Planned) bool {
 	case newest == nil, e.parsed.document != planned.Document:
 		return true
 	}
-	return newest.Document != planned.Document || newest.Enforce != planned.Enforce || planned.Enforce && (e.released != nil || e.monitors)
+	return newest.Document != planned.Document || newest.Enforce != planned.Enforce || planned.Enforce && e.isEnded()
 }
 
 // isOutdated reports whether something was carried out for an account, or for the
