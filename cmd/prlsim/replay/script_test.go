@@ -36,9 +36,13 @@ func TestMain(m *testing.M) {
 	if !strings.HasSuffix(os.Args[0], ".test") {
 		play()
 	}
-	// Where the tests are run by nohup, SIGHUP is ignored, and a shell cannot change that.
-	// What is caught here is as by default in what is started.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	// Where the tests are run by nohup, or in the background of a script, signals are ignored,
+	// and a shell cannot change that. What is caught here is as by default in what is started.
+	for _, one := range []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT} {
+		if signal.Ignored(one) {
+			signal.Notify(make(chan os.Signal, 1), one)
+		}
+	}
 	if err := flag.Set("test.parallel", "6"); err != nil { // the script waits more than it computes; -parallel still wins
 		panic(err)
 	}
