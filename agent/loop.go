@@ -345,10 +345,13 @@ func (l *loop) conclude(end trigger.Conclude) {
 
 // startExchange checks in beside the loop.
 func (l *loop) startExchange(seen *look) {
-	l.connect()
 	l.exchanging = &exchange{agent: l.agent, pass: seen.pass, asked: seen.asked, began: wallClock()}
+	l.connect()
 	l.runExchange()
 }
+
+// isExchangeWaiting reports whether an exchange has begun that waits for a refresh.
+func (l *loop) isExchangeWaiting() bool { return l.exchanging != nil && l.exchanging.portal == nil }
 
 // runExchange runs the exchange that has begun: once the refresh has ended that keeps the
 // client of another configuration from being replaced.
@@ -357,7 +360,6 @@ func (l *loop) runExchange() {
 	if l.refreshing && !l.portal.isFor(l.known.configuration, l.known.look.Host) {
 		return
 	}
-	l.portal.prepare(l.known.configuration, l.known.look.Host)
 	now.portal, now.origin = l.portal.client, l.portal.origin
 	now.privacy, now.seenAt, now.gates = l.known.configuration.Privacy, l.known.look.At, l.gates()
 	now.reportChanges, now.report = l.reportChanges, l.report() // of a pass that a person may have asked for
@@ -442,7 +444,7 @@ func (l *loop) stop() {
 		if l.looking != nil {
 			l.keepLook(<-l.looks)
 		}
-		if l.exchanging != nil && l.exchanging.portal != nil {
+		if l.exchanging != nil && !l.isExchangeWaiting() {
 			<-l.exchanges
 		}
 		if l.backingUp {

@@ -10,7 +10,7 @@ import (
 // connect makes the client anew where the configuration or the Mac is not what it
 // was made from, but not under one that is at work.
 func (l *loop) connect() {
-	if l.exchanging == nil && !l.refreshing {
+	if !l.refreshing && (l.exchanging == nil || l.isExchangeWaiting()) {
 		l.portal.prepare(l.known.configuration, l.known.look.Host)
 	}
 	l.agent.commands.know(&l.known, l.portal.client)
@@ -39,10 +39,10 @@ func (l *loop) refreshFolder() {
 func (l *loop) onRefreshed(events []protocol.Event) {
 	l.refreshing = false
 	l.agent.eventLog.add(events...)
-	if l.exchanging != nil && l.exchanging.portal == nil {
+	l.connect() // the configuration may have changed meanwhile
+	if l.isExchangeWaiting() {
 		l.runExchange()
 	}
-	l.connect() // the configuration may have changed meanwhile
 	if demandOf(l.portal.client.Content()) != l.refreshedFrom {
 		l.convergeOnContent()
 	}
