@@ -118,19 +118,15 @@ func (a *deletion) stop(ctx context.Context) error {
 // drop drops what a held machine has in its memory, as long as it is held: once it was let
 // go of, its user may go on with it, and is waited for.
 func (a *deletion) drop(ctx context.Context, s *stopping) error {
-	for began := startTimer(); began.passed() < settleIn && ctx.Err() == nil; began.paused += lookEvery {
-		state, err := s.state(ctx)
+	return s.wait(ctx, settleIn, func(state prlctl.State, _ time.Duration) error {
 		switch {
-		case err != nil || state == prlctl.StateStopped:
-			return err
 		case !a.isKept(protocol.VMKey{ID: a.id, UID: a.account.User.UID}):
 			return newCodeError(protocol.CodeWaitsForStop, "")
 		case state == prlctl.StateSuspended:
 			s.do(ctx, VMTool.DropState)
 		}
-		a.mac.Pause(ctx, lookEvery)
-	}
-	return newCodeError(protocol.CodeVMBusy, "It does not stop.")
+		return nil
+	})
 }
 
 // remove has the tool delete the machine, and waits until that is to be seen. If the

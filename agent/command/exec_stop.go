@@ -56,32 +56,36 @@ func (s *stopping) state(ctx context.Context) (prlctl.State, error) {
 // run gives a running guest a minute to shut down, ends it then, and drops what a
 // suspended one has in its memory.
 func (s *stopping) run(ctx context.Context) error {
-	began, graceEnds := startTimer(), time.Duration(0)
-	for ; began.passed() < settleIn+graceToStop && ctx.Err() == nil; began.paused += lookEvery {
-		state, err := s.state(ctx)
+	graceEnds := time.Duration(0)
+	return s.wait(ctx, settleIn+graceToStop, func(state prlctl.State, passed time.Duration) error {
 		switch {
-		case err != nil:
-			return err
-		case state == prlctl.StateStopped:
-			return nil
 		case state == prlctl.StateSuspended:
 			s.do(ctx, VMTool.DropState)
 		case state == prlctl.StateRunning && graceEnds == 0:
-			graceEnds = began.passed() + graceToStop
+			graceEnds = passed + graceToStop
 			s.askToStop(ctx)
-		case state == prlctl.StatePaused, state == prlctl.StateRunning && began.passed() >= graceEnds:
+		case state == prlctl.StatePaused, state == prlctl.StateRunning && passed >= graceEnds:
 			s.do(ctx, VMTool.Kill)
 		}
-		s.mac.Pause(ctx, lookEvery)
-	}
-	return newCodeError(protocol.CodeVMBusy, "It does not stop.")
+		return nil
+	})
 }
 
 // kill ends the machine, and waits until it is stopped.
 func (s *stopping) kill(ctx context.Context) error {
 	s.do(ctx, VMTool.Kill)
-	for began := startTimer(); began.passed() < settleIn && ctx.Err() == nil; began.paused += lookEvery {
-		if state, err := s.state(ctx); err != nil || state == prlctl.StateStopped {
+	return s.wait(ctx, settleIn, func(prlctl.State, time.Duration) error { return nil })
+}
+
+// wait looks at the machine until it is stopped, and has done meanwhile what its state
+// calls for. An error of that ends it.
+func (s *stopping) wait(ctx context.Context, limit time.Duration, act func(state prlctl.State, passed time.Duration) error) error {
+	for began := startTimer(); began.passed() < limit && ctx.Err() == nil; began.paused += lookEvery {
+		state, err := s.state(ctx)
+		if err != nil || state == prlctl.StateStopped {
+			return err
+		}
+		if err := act(state, began.passed()); err != nil {
 			return err
 		}
 		s.mac.Pause(ctx, lookEvery)
