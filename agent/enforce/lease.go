@@ -131,15 +131,16 @@ func (e *Enforcer) RestoreLeases(ctx context.Context) (events []protocol.Event) 
 	for _, record := range e.endedLeases() {
 		data := map[string]string{"purpose": record.Purpose, "switches": strings.Join(record.Lifted, " ")}
 		event := protocol.Event{At: e.now(), Type: eventPutBack, Data: data}
+		var isTold bool
 		if err := e.restore(ctx, record); err != nil {
 			e.options.Log.Error().Err(err).Msg("put a lifted control back")
 			event.Type, event.Code = eventNotPutBack, protocol.CodeOf(err)
 			data["command"] = commandsFor(record)
+			isTold = e.firstFailure(record)
+		} else {
+			isTold = e.isForgotten(record) // else it is put back again, and told then
 		}
-		if event.Type == eventPutBack && !e.isForgotten(record) {
-			continue // it is put back again, and told then
-		}
-		if event.Type == eventPutBack || e.firstFailure(record) {
+		if isTold {
 			events = append(events, event)
 		}
 	}
@@ -167,10 +168,10 @@ func (e *Enforcer) lateLeases() (until time.Time) {
 // lateUntil is until when what a lease lifts may still take effect, because nobody has seen
 // that; zero: it may not.
 func (e *Enforcer) lateUntil(record *leaseRecord) time.Time {
-	if record.Known || e.now().Sub(record.At).Abs() >= policy.LateFor {
+	if record.Known {
 		return time.Time{}
 	}
-	return record.At.Add(policy.LateFor)
+	return policy.LateUntil(record.At, e.now())
 }
 
 // noteKnown keeps that it is known how a lease's lifting ended. Where that cannot be kept,
@@ -179,8 +180,7 @@ func (e *Enforcer) noteKnown(record *leaseRecord) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	record.Known = true
-	err := e.options.Store.Update(func(tx *store.Tx) error { return leases.Put(tx, strconv.Itoa(record.Number), record) })
-	if err != nil {
+	if err := e.putLease(record); err != nil {
 		e.options.Log.Error().Err(err).Msg("keep what became of a lease")
 	}
 }
@@ -304,12 +304,15 @@ func (e *Enforcer) keepLease(record *leaseRecord) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	record.Number, record.User = e.lastLease+1, e.hostOwner.User
-	err := e.options.Store.Update(func(tx *store.Tx) error { return leases.Put(tx, strconv.Itoa(record.Number), record) })
-	if err != nil {
+	if err := e.putLease(record); err != nil {
 		return fmt.Errorf("keep what is lifted: %w", err)
 	}
 	e.lastLease, e.leases = record.Number, append(e.leases, record)
 	return nil
+}
+
+func (e *Enforcer) putLease(record *leaseRecord) error {
+	return e.options.Store.Update(func(tx *store.Tx) error { return leases.Put(tx, strconv.Itoa(record.Number), record) })
 }
 
 func (e *Enforcer) forgetLease(record *leaseRecord) error {

@@ -94,10 +94,8 @@ func (e *Enforcer) Plan(s *Situation) (*Planned, error) {
 	e.planPreferences(desired, s, planned, result)
 	planned.Steps, planned.WouldDo = result.Steps, result.WouldDo
 	planned.HostSteps, planned.HostWouldDo = result.Controls.HostSteps, result.Controls.HostWouldDo
+	result.Controls.LookAgain(e.lateLeases())
 	planned.Suspends, planned.NextAt = result.Controls.Suspends, result.Controls.NextAt
-	if late := e.lateLeases(); !late.IsZero() && (planned.NextAt.IsZero() || late.Before(planned.NextAt)) {
-		planned.NextAt = late
-	}
 	planned.Events = resumed
 	e.tellOfSettings(result, planned)
 	e.tellOfSwitches(result, planned)

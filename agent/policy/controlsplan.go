@@ -63,6 +63,13 @@ type ControlsResult struct {
 	NextAt time.Time
 }
 
+// LookAgain has the Mac looked at again at a time at the latest; zero: this needs no look.
+func (r *ControlsResult) LookAgain(at time.Time) {
+	if !at.IsZero() && (r.NextAt.IsZero() || at.Before(r.NextAt)) {
+		r.NextAt = at
+	}
+}
+
 // NeedsHost reports whether a plan needs to know what the host shows.
 func (d *Desired) NeedsHost(memory *ControlsMemory) bool {
 	if memory.HoldsSwitch() {
@@ -259,7 +266,7 @@ func (cp *controlsPlan) place(s *HostSwitch, shown string) {
 	call := *host.Call(target)
 	late := call.lateUntil(cp.now)
 	if shown == switchOn {
-		cp.p.lookAgain(late) // it may be lifted late
+		cp.result.LookAgain(late) // it may be lifted late
 	}
 	counts := call.Word != "" && cp.p.desired.Enforce && !cp.p.observed.Host.AtWork && (shown == switchOff || late.IsZero())
 	if counts && (shown == switchOn && call.sawInPlace(switchOn, false, cp.now) || shown == switchOff && call.sawDrift(switchOn, cp.now)) {
@@ -336,7 +343,7 @@ func (cp *controlsPlan) release(s *HostSwitch, shown string) {
 	}
 	cp.gaps = append(cp.gaps, gap)
 	if isGone {
-		cp.p.lookAgain(late)
+		cp.result.LookAgain(late)
 		return
 	}
 	if cp.isRetried(call.Failures, call.FailedAt, call.Code) {

@@ -118,7 +118,7 @@ func (mp *machinePlan) lifts(setting *Setting, memory *SettingMemory) bool {
 	j.begin(mp, w, memory)
 	j.lifting = mp.p.desired.LiftLocks
 	if isGone {
-		mp.p.lookAgain(late)
+		mp.p.result.Controls.LookAgain(late)
 		j.conclude(protocol.VerdictPending, protocol.CodeLockReleasing)
 		return true
 	}
@@ -150,7 +150,7 @@ func (mp *machinePlan) holdsLock(j *judgement) protocol.Code {
 		}
 	case ours && mp.m.Stale == "":
 		if late := j.after.Call(lockFlag).lateUntil(mp.p.observed.Now); !late.IsZero() {
-			mp.p.lookAgain(late)
+			mp.p.result.Controls.LookAgain(late)
 			return ""
 		}
 		call := j.change(lockFlag)

@@ -107,6 +107,15 @@ const (
 // and for how long, is assumed: no facts page says so.
 const LateFor = 30 * time.Second
 
+// LateUntil is until when a call that began then may still take effect, if nobody has seen
+// that; zero: it may not any more.
+func LateUntil(began, now time.Time) time.Time {
+	if now.Sub(began).Abs() >= LateFor {
+		return time.Time{}
+	}
+	return began.Add(LateFor)
+}
+
 // Outcome is how a step ended.
 type Outcome struct {
 	Proven bool // Step.Proven said so of a look after it
@@ -318,11 +327,8 @@ func (c *CallMemory) lateUntil(now time.Time) (until time.Time) {
 	if c.Word == "" || c.Refused != "" {
 		return until
 	}
-	if now.Sub(c.EarlierAt).Abs() < LateFor {
-		until = c.EarlierAt.Add(LateFor)
-	}
-	if !c.Holds && now.Sub(c.WrittenAt).Abs() < LateFor {
-		until = latest(until, c.WrittenAt.Add(LateFor))
+	if until = LateUntil(c.EarlierAt, now); !c.Holds {
+		until = latest(until, LateUntil(c.WrittenAt, now))
 	}
 	return until
 }

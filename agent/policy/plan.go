@@ -335,13 +335,6 @@ func roomLike[T any](list []T, each, left int) []T {
 	return slices.Grow(list, each*left)
 }
 
-// lookAgain has the Mac looked at again at a time; zero: this needs no look.
-func (p *planner) lookAgain(at time.Time) {
-	if next := &p.result.Controls.NextAt; !at.IsZero() && (next.IsZero() || at.Before(*next)) {
-		*next = at
-	}
-}
-
 // notCarriedOut adds a verdict for each part of the document that this version
 // only knows by name. It has no machine, and no time of its own.
 func (p *planner) notCarriedOut() {

@@ -258,10 +258,10 @@ func (cp *controlsPlan) planSuspend(verdict *Verdict, v *Violation, m *Machine, 
 		return
 	case cp.now.Before(due):
 		gap.Code = protocol.CodeGracePeriod
-		cp.p.lookAgain(due)
+		cp.result.LookAgain(due)
 	case installing:
 		gap.Verdict, gap.Code = protocol.VerdictDeferred, protocol.CodeVMInstalling
-		cp.p.lookAgain(seen.At.Add(installLimit))
+		cp.result.LookAgain(seen.At.Add(installLimit))
 	default:
 		if v.Failures > 0 {
 			gap.Verdict, gap.Code = protocol.VerdictFailed, v.FailCode
