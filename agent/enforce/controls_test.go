@@ -321,6 +321,27 @@ func TestH68_ALeaseLiftsAndPutsBack(t *testing.T) {
 	})
 }
 
+// A lease of switches that are off is written when it is taken, and when it is given back.
+func TestH68_ALeaseThatLiftsNothingIsWrittenOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newControlsLab(t, `"provisioned_only":true`)
+		l.settle()
+		commits := l.state.Commits()
+		lease, err := l.enforcer.TakeLease(l.ctx, "delete", []string{"remove-vm"}, time.Now().Add(time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if written := l.state.Commits() - commits; written != 1 {
+			t.Errorf("taken with %d commits", written)
+		}
+		if err := lease.Restore(l.ctx); err != nil || l.state.Commits() != commits+2 {
+			t.Errorf("given back with %v, %d commits in all", err, l.state.Commits()-commits)
+		}
+		l.wantNoLease()
+	})
+}
+
 // H68: what was planned before a lease was taken is not carried out under it.
 func TestH68_NothingIsPlacedUnderALease(t *testing.T) {
 	t.Parallel()

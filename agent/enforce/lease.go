@@ -75,6 +75,7 @@ func (e *Enforcer) TakeLease(ctx context.Context, purpose string, switches []str
 			record.Lifted = append(record.Lifted, s.Name)
 		}
 	}
+	record.Known = len(record.Lifted) == 0
 	if err := e.keepLease(&record); err != nil {
 		return nil, err
 	}
@@ -174,11 +175,15 @@ func (e *Enforcer) lateUntil(record *leaseRecord) time.Time {
 	return policy.LateUntil(record.At, e.now())
 }
 
-// noteKnown keeps that it is known how a lease's lifting ended. Where that cannot be kept,
+// noteKnown keeps that it is known how a lease's lifting ended, if it is not known already:
+// a lease that lifts nothing costs no second write. Where that cannot be kept,
 // the next process puts it back twice.
 func (e *Enforcer) noteKnown(record *leaseRecord) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if record.Known {
+		return
+	}
 	record.Known = true
 	if err := e.putLease(record); err != nil {
 		e.options.Log.Error().Err(err).Msg("keep what became of a lease")
