@@ -207,21 +207,28 @@ func TestH27_APausedMachineThatIsBeingSuspended(t *testing.T) {
 	})
 }
 
+// startToldFirst starts a machine whose tool tells of that before its process is seen, and
+// waits until it is suspended again.
+func (b *holdBench) startToldFirst(vm *heldMachine) {
+	vm.hidden = true
+	b.mac.start(aliceUID, vmID)
+	b.holds.Hint(aliceUID, vmID, protocol.StateRunning)
+	time.Sleep(time.Second / 2)
+	b.mac.mu.Lock()
+	vm.hidden = false
+	b.mac.mu.Unlock()
+	time.Sleep(time.Minute)
+	b.wantState(aliceUID, vmID, protocol.HoldKept, "")
+}
+
 // A start that the tool tells of before its process is seen is counted once, and the
 // machine is asked once.
 func TestH27_AStartThatTheToolTellsOfFirst(t *testing.T) {
 	inHoldBubble(t, func(b *holdBench) {
 		vm := b.mac.add(aliceUID, vmID)
 		b.give(1, holdOf(aliceUID, vmID))
-		vm.hidden, vm.takes = true, 8*time.Second
-		b.mac.start(aliceUID, vmID)
-		b.holds.Hint(aliceUID, vmID, protocol.StateRunning)
-		time.Sleep(time.Second / 2)
-		b.mac.mu.Lock()
-		vm.hidden = false
-		b.mac.mu.Unlock()
-		time.Sleep(time.Minute)
-		b.wantState(aliceUID, vmID, protocol.HoldKept, "")
+		vm.takes = 8 * time.Second
+		b.startToldFirst(vm)
 		if state := b.state(aliceUID, vmID); state.Violations != 1 || vm.suspends.Load() != 1 {
 			t.Errorf("asked %d times, told: %s", vm.suspends.Load(), words(state))
 		}
@@ -237,15 +244,7 @@ func TestH27_AProcessThatIsSeenWhileItsMachineIsAsked(t *testing.T) {
 		b.tool = func(user holdUser) HoldTool {
 			return lateTool{holdUser: user, ask: func() { asked.Add(1); time.Sleep(8 * time.Second) }}
 		}
-		vm.hidden = true
-		b.mac.start(aliceUID, vmID)
-		b.holds.Hint(aliceUID, vmID, protocol.StateRunning)
-		time.Sleep(time.Second / 2)
-		b.mac.mu.Lock()
-		vm.hidden = false
-		b.mac.mu.Unlock()
-		time.Sleep(time.Minute)
-		b.wantState(aliceUID, vmID, protocol.HoldKept, "")
+		b.startToldFirst(vm)
 		if state := b.state(aliceUID, vmID); state.Violations != 1 || asked.Load() != 1 {
 			t.Errorf("asked %d times, told: %s", asked.Load(), words(state))
 		}

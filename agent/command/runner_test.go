@@ -704,32 +704,3 @@ func TestH24_WhatIsForgottenIsWrittenDownFirst(t *testing.T) {
 		t.Errorf("forgotten up to %v, want %v", got, record.Command.ExpiresAt)
 	}
 }
-
-// A look of the agent that ends while a command is being prepared is not lost: what the
-// preparation has seen is older, and nothing else would have it tried again.
-func TestH23_ALookThatEndsWhileACommandIsPrepared(t *testing.T) {
-	for name, ready := range map[string]Readiness{
-		"until something changes": {State: protocol.CommandDeferred, Code: protocol.CodeWaitsForStop},
-		"until a deadline":        {State: protocol.CommandDeferred, Code: protocol.CodeWaitsForStop, RetryAt: testNow.Add(10 * 24 * time.Hour)},
-	} {
-		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(b *bench) {
-				command, older, newer := commandOf("c-1", "vm.restart", "vm-1"), make(chan struct{}), make(chan struct{})
-				b.ready["c-1"], b.slow["c-1"] = ready, older
-				b.give(command)
-				b.look()
-				b.mu.Lock()
-				b.slow["c-1"] = newer
-				b.mu.Unlock()
-				close(older)
-				synctest.Wait()
-				b.mu.Lock()
-				b.ready["c-1"] = Readiness{}
-				b.mu.Unlock()
-				close(newer)
-				synctest.Wait()
-				b.want(map[string]string{"c-1": "succeeded command_done"})
-			})
-		})
-	}
-}

@@ -36,6 +36,29 @@ func (m *fakeMac) takeLate(wait time.Duration, uid uint32, args []string) {
 	})
 }
 
+// killFirst has the first tool that sets something killed, and take effect some time later.
+// It gives where the state of then is.
+func (l *lab) killFirst(t *testing.T) (boundary *string) {
+	boundary = new(string)
+	l.answer = func(uid uint32, args []string) (bool, error) {
+		if *boundary == "" {
+			l.takeLate(20*time.Second, uid, args)
+			*boundary = copyState(t, l.folder)
+			return false, errKilled
+		}
+		return true, nil
+	}
+	return boundary
+}
+
+// startAgain is another daemon on the same Mac, with a state of before.
+func (l *lab) startAgain(folder string) *lab {
+	next := labOn(l.t, l.fakeMac, folder, "")
+	next.content, next.locks = l.content, true
+	next.enforcer.Adopt(&next.content)
+	return next
+}
+
 // live goes on as the agent does, for a time: with a look whenever a plan wants one.
 func (l *lab) live(length time.Duration) {
 	l.t.Helper()
@@ -102,21 +125,10 @@ func TestH47_WhatComesLateIsLifted(t *testing.T) {
 						}
 						l.locks, l.version = true, version
 						delete(l.vms, l.vmOf(502).key)
-						var boundary string
-						l.answer = func(uid uint32, args []string) (bool, error) {
-							if boundary == "" {
-								l.takeLate(20*time.Second, uid, args)
-								boundary = copyState(t, l.folder)
-								return false, errKilled
-							}
-							return true, nil
-						}
+						boundary := l.killFirst(t)
 						l.apply()
 						if isKilled {
-							mac, content := l.fakeMac, l.content
-							l = labOn(t, mac, boundary, "")
-							l.content, l.locks = content, true
-							l.enforcer.Adopt(&content)
+							l = l.startAgain(*boundary)
 						}
 						release(l)
 						l.live(5 * time.Minute)
@@ -154,23 +166,13 @@ func TestH68_WhatIsLiftedLateIsPutBack(t *testing.T) {
 				l := newControlsLab(t, `"one_provisioned_per_user":true`)
 				l.passwords = []string{"remove-vm"} // an administrator's
 				l.apply()
-				var boundary string
-				l.answer = func(uid uint32, args []string) (bool, error) {
-					if boundary == "" {
-						l.takeLate(20*time.Second, uid, args)
-						boundary = copyState(t, l.folder)
-						return false, errKilled
-					}
-					return true, nil
-				}
+				boundary := l.killFirst(t)
 				l.enforcer.LookAtHost(l.ctx, l.situation())
 				if _, err := l.enforcer.TakeLease(l.ctx, "test", []string{"remove-vm"}, time.Now().Add(time.Hour)); err == nil {
 					t.Error("a lease that lifted nothing")
 				}
 				if isKilled {
-					content := l.content
-					l = labOn(t, l.fakeMac, boundary, "")
-					l.content, l.locks = content, true
+					l = l.startAgain(*boundary)
 				}
 				l.live(2 * time.Minute)
 				l.wantAsked("remove-vm")

@@ -283,6 +283,18 @@ func newOrders(t *testing.T, seed uint64, fails bool) *orders {
 	return o
 }
 
+// inAnyOrder tests what becomes of several orders of wishes.
+func inAnyOrder(t *testing.T, fails bool, test func(*orders)) {
+	t.Parallel()
+	skipLong(t)
+	for seed := range uint64(24) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { test(newOrders(t, seed, fails)) })
+		})
+	}
+}
+
 // end has the Mac come to rest with what is wanted last, and checks it.
 func (o *orders) end(length time.Duration) {
 	o.monitor = false
@@ -308,36 +320,20 @@ func (o *orders) end(length time.Duration) {
 // the end all is as it was wanted last and no lock of an earlier policy is left, no
 // switch was set twice to one word, and the Mac comes to rest.
 func TestH46_H47_AnyOrderOfWishes(t *testing.T) {
-	t.Parallel()
-	skipLong(t)
-	for seed := range uint64(24) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				o := newOrders(t, seed, false)
-				o.end(2 * time.Minute)
-				if calls := o.repeated(); len(calls) > 0 {
-					t.Errorf("set again: %q of %q", calls, o.sets())
-				}
-			})
-		})
-	}
+	inAnyOrder(t, false, func(o *orders) {
+		o.end(2 * time.Minute)
+		if calls := o.repeated(); len(calls) > 0 {
+			o.t.Errorf("set again: %q of %q", calls, o.sets())
+		}
+	})
 }
 
 // The same where tools fail, or take effect after they were killed, and the daemon is
 // killed: once they work, and somebody asks, all is as it was wanted last.
 func TestH46_H47_AnyOrderOfWishesWithToolsThatFail(t *testing.T) {
-	t.Parallel()
-	skipLong(t)
-	for seed := range uint64(24) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				o := newOrders(t, seed, true)
-				o.fails.Store(false)
-				o.retryNow = true
-				o.end(10 * time.Minute)
-			})
-		})
-	}
+	inAnyOrder(t, true, func(o *orders) {
+		o.fails.Store(false)
+		o.retryNow = true
+		o.end(10 * time.Minute)
+	})
 }
